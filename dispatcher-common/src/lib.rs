@@ -1,0 +1,2 @@
+//! What kernel and userspace agree on.
+#![no_std]

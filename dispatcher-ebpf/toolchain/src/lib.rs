@@ -1,0 +1,1 @@
+//! Finds the toolchain that can build the eBPF object, and builds it reproducibly.
