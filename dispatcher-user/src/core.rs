@@ -1,0 +1,6 @@
+//! The dispatcher's decisions without its effects: events and `now` go in, commands come out.
+//!
+//! Nothing here knows sockets, tasks, BPF or a clock, so that a test, a simulation and the daemon run the same code.
+
+pub mod event;
+pub mod model;

@@ -1,0 +1,3 @@
+//! The dispatcher's daemon and command line, as a library that the binary and the tests share.
+
+pub mod core;
