@@ -25,11 +25,7 @@ fn main() -> ExitCode {
             println!("cargo::error={error}");
             // Cargo stops after `cargo::error` as well. Ending in success then keeps its dump of this
             // program's whole output away from a sentence that says everything.
-            if error.is::<Missing>() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if error.is::<Missing>() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
 }
@@ -37,10 +33,7 @@ fn main() -> ExitCode {
 fn compile() -> Result<(), Box<dyn Error>> {
     let workspace_root = workspace_root()?;
     for input in INPUTS {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace_root.join(input).display()
-        );
+        println!("cargo::rerun-if-changed={}", workspace_root.join(input).display());
     }
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let request = BuildRequest {
@@ -51,28 +44,20 @@ fn compile() -> Result<(), Box<dyn Error>> {
         bins: vec!["dispatcher".to_owned()],
     };
     for object in Toolchain::find()?.build(&request)? {
-        println!(
-            "cargo::rustc-env=DISPATCHER_OBJECT={}",
-            object.path.display()
-        );
+        println!("cargo::rustc-env=DISPATCHER_OBJECT={}", object.path.display());
     }
     Ok(())
 }
 
 fn workspace_root() -> Result<PathBuf, Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    Ok(here
-        .parent()
-        .ok_or("the crate has no folder above it")?
-        .to_owned())
+    Ok(here.parent().ok_or("the crate has no folder above it")?.to_owned())
 }
 
 /// A folder beside the profiles of the outer cargo: all profiles share one eBPF build, and the inner
 /// cargo never waits for a lock that the outer one holds.
 fn shared_target_dir(out_dir: &Path) -> PathBuf {
     // Cargo marks the top of its target folder with this file.
-    let top = out_dir
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let top = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     top.unwrap_or(out_dir).join("ebpf")
 }

@@ -80,14 +80,8 @@ counters! {
 
 impl Counter {
     /// Packets handed to the kernel untouched, by reason.
-    pub const PASSED: &'static [Self] = &[
-        Self::NotOurs,
-        Self::NotOursMalformed,
-        Self::Fragment,
-        Self::Tagged,
-        Self::TtlExpired,
-        Self::LeaseOver,
-    ];
+    pub const PASSED: &'static [Self] =
+        &[Self::NotOurs, Self::NotOursMalformed, Self::Fragment, Self::Tagged, Self::TtlExpired, Self::LeaseOver];
 
     /// Packets dropped, by reason.
     pub const DROPPED: &'static [Self] = &[

@@ -130,9 +130,7 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
     }
     match choice {
         None => Verdict::Drop(Counter::NoBackend),
-        Some((_, backend, _)) if conflicts(headers, &service, backend, tables) => {
-            Verdict::Drop(Counter::TupleConflict)
-        }
+        Some((_, backend, _)) if conflicts(headers, &service, backend, tables) => Verdict::Drop(Counter::TupleConflict),
         Some((id, backend, reason)) => {
             tables.count(reason);
             take(headers, &service, (id, backend), now_ns, tables)
@@ -178,7 +176,8 @@ pub fn mapped<A: Family, T: Tables + FlowTable<A>>(
     if headers.fault.is_some() {
         return None;
     }
-    let hit = tables.with_flow(&headers.key, |flow| (flow.state != state::HELD).then(|| hit(flow, headers, now_ns)))??;
+    let hit =
+        tables.with_flow(&headers.key, |flow| (flow.state != state::HELD).then(|| hit(flow, headers, now_ns)))??;
     if headers.ttl <= 1 {
         return Some(Verdict::Pass(Counter::TtlExpired));
     }
@@ -456,10 +455,8 @@ fn take<A: Family, T: Tables + FlowTable<A>>(
         ..assignment.towards_backend(state_after(state::SYN, headers))
     });
     if assignment.target == target::BACKEND_NAT {
-        written &= tables.insert_flow(&assignment.answer_key(), || Flow {
-            last_seen_ns: now_ns,
-            ..assignment.answer_entry()
-        });
+        written &=
+            tables.insert_flow(&assignment.answer_key(), || Flow { last_seen_ns: now_ns, ..assignment.answer_entry() });
     }
     if !written {
         tables.count(Counter::FlowTableFull);

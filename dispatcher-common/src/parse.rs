@@ -180,14 +180,8 @@ pub fn ipv6<P: Packet + ?Sized>(packet: &P, link: Link) -> Option<Headers<V6>> {
     let mut addresses = [0; 32];
     addresses.copy_from_slice(header.split_at(8).1);
     let (proto, l4, fragment) = skip_extensions(packet, header[6], l3 + 40)?;
-    let key = FlowKey {
-        src: first_half(&addresses),
-        dst: second_half(&addresses),
-        sport: 0,
-        dport: 0,
-        proto,
-        pad: [0; 3],
-    };
+    let key =
+        FlowKey { src: first_half(&addresses), dst: second_half(&addresses), sport: 0, dport: 0, proto, pad: [0; 3] };
     let end = l3 + 40 + usize::from(u16::from_be_bytes([header[4], header[5]]));
     let layers = Layers { l3, l4, end, ttl: header[7], fragment, fault };
     transport(packet, key, arrival, layers)

@@ -72,7 +72,11 @@ const fn destination_offset<A: Family>() -> usize {
 
 #[inline(always)]
 fn write_address<A: Family, P: PacketMut + ?Sized>(packet: &mut P, offset: usize, address: A) -> Option<()> {
-    if A::IS_V4 { packet.write(offset, V4::from_mapped(&address.mapped())) } else { packet.write(offset, address.mapped()) }
+    if A::IS_V4 {
+        packet.write(offset, V4::from_mapped(&address.mapped()))
+    } else {
+        packet.write(offset, address.mapped())
+    }
 }
 
 /// Updates the TCP or UDP checksum for a changed address and port.

@@ -46,7 +46,5 @@ pub const PORTS: &str = "dsp_ports";
 pub const PROGRAMS: &str = "dsp_programs";
 
 /// Every table, in the order in which they are pinned. The pin's name is the table's.
-pub const PINNED: [&str; 13] = [
-    SERVICES, BACKENDS, FLOWS4, FLOWS6, CLIENTS, LOCKS, BACKEND_STATS, STATS, CONFIG, RINGS, EVENTS, PORTS,
-    PROGRAMS,
-];
+pub const PINNED: [&str; 13] =
+    [SERVICES, BACKENDS, FLOWS4, FLOWS6, CLIENTS, LOCKS, BACKEND_STATS, STATS, CONFIG, RINGS, EVENTS, PORTS, PROGRAMS];

@@ -30,12 +30,7 @@ fn counted(tables: Tables<'_>, reason: Counter, action: u32) -> u32 {
 }
 
 #[inline(always)]
-fn forward<A: Family>(
-    mut frame: Frame,
-    headers: &Headers<A>,
-    out: &Forward<A>,
-    tables: Tables<'_>,
-) -> Option<u32> {
+fn forward<A: Family>(mut frame: Frame, headers: &Headers<A>, out: &Forward<A>, tables: Tables<'_>) -> Option<u32> {
     rewrite::apply(&mut frame, headers, out)?;
     let to_backend = !matches!(out.translation, Translation::Source(_));
     tables.count_forwarded(out.backend, headers.length, to_backend);

@@ -11,6 +11,11 @@ use std::{
 };
 
 const TARGET: &str = "bpfel-unknown-none";
+/// BTF names the tables' fields for bpftool. The x86 and arm64 kernels read packets at any alignment, which the compiler
+/// must be told, or it loads every header byte by byte. Version 3 of the instruction set (Linux 5.1) has 32-bit
+/// arithmetic and jumps.
+const FLAGS: [&str; 4] =
+    ["-Clink-arg=--btf", "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Ctarget-feature=+allows-misaligned-mem-access"];
 const WRAPPER: &str = include_str!("stable-metadata.sh");
 
 /// What to compile, and where.
@@ -53,10 +58,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::File(path, error) => write!(out, "cannot use {}: {error}", path.display()),
             Self::Start(cargo, error) => write!(out, "cannot start {}: {error}", cargo.display()),
-            Self::Cargo(status) => write!(
-                out,
-                "the eBPF program does not compile (cargo ended with {status})"
-            ),
+            Self::Cargo(status) => write!(out, "the eBPF program does not compile (cargo ended with {status})"),
         }
     }
 }
@@ -81,17 +83,12 @@ impl Toolchain {
             .map_err(|error| BuildError::File(lock_path, error))?;
         let wrapper = write_wrapper(&request.target_dir)?;
         let mut command = self.command(request, &wrapper);
-        let status = command
-            .status()
-            .map_err(|error| BuildError::Start(PathBuf::from(command.get_program()), error))?;
+        let status =
+            command.status().map_err(|error| BuildError::Start(PathBuf::from(command.get_program()), error))?;
         if !status.success() {
             return Err(BuildError::Cargo(status));
         }
-        let objects = request
-            .bins
-            .iter()
-            .map(|name| copy_object(request, name))
-            .collect();
+        let objects = request.bins.iter().map(|name| copy_object(request, name)).collect();
         drop(lock);
         objects
     }
@@ -99,19 +96,8 @@ impl Toolchain {
     fn command(&self, request: &BuildRequest, wrapper: &Path) -> Command {
         let mut command = Command::new(self.cargo());
         environment::scrub(&mut command);
-        command
-            .current_dir(&request.manifest_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        command.args([
-            "build",
-            "--release",
-            "-Z",
-            "build-std=core",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ]);
+        command.current_dir(&request.manifest_dir).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["build", "--release", "-Z", "build-std=core", "--target", TARGET, "--target-dir"]);
         command.arg(&request.target_dir);
         for name in &request.bins {
             command.args(["--bin", name]);
@@ -132,38 +118,22 @@ impl Toolchain {
         let beside = self.compiler.rustc.with_file_name("cargo");
         match self.compiler.kind {
             Kind::Nightly if beside.is_file() => beside,
-            Kind::Nightly | Kind::Debian => {
-                env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
-            }
+            Kind::Nightly | Kind::Debian => env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from),
         }
     }
 
     /// The flags of every crate of the build, separated as cargo wants them.
     fn flags(&self, request: &BuildRequest) -> OsString {
-        let mut flags: Vec<OsString> = ["-Clink-arg=--btf", "-Cdebuginfo=2"]
-            .map(OsString::from)
-            .to_vec();
+        let mut flags: Vec<OsString> = FLAGS.map(OsString::from).to_vec();
         flags.push(format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH).into());
         flags.push(join("-Clinker=", &self.linker.program, ""));
         // The last prefix that fits wins, so the target folder inside the workspace comes after it.
-        flags.push(join(
-            "--remap-path-prefix=",
-            &cargo_home().join("registry/src"),
-            "=/registry",
-        ));
+        flags.push(join("--remap-path-prefix=", &cargo_home().join("registry/src"), "=/registry"));
         for folder in self.source_folders() {
             flags.push(join("--remap-path-prefix=", &folder, "=/rust"));
         }
-        flags.push(join(
-            "--remap-path-prefix=",
-            &request.workspace_root,
-            "=/dispatcher",
-        ));
-        flags.push(join(
-            "--remap-path-prefix=",
-            &request.target_dir,
-            "=/target",
-        ));
+        flags.push(join("--remap-path-prefix=", &request.workspace_root, "=/dispatcher"));
+        flags.push(join("--remap-path-prefix=", &request.target_dir, "=/target"));
         flags.join("\u{1f}".as_ref())
     }
 }
@@ -197,8 +167,5 @@ fn copy_object(request: &BuildRequest, name: &str) -> Result<BuiltObject, BuildE
     let built = request.target_dir.join(TARGET).join("release").join(name);
     let path = request.out_dir.join(format!("{name}.o"));
     fs::copy(&built, &path).map_err(|error| BuildError::File(built, error))?;
-    Ok(BuiltObject {
-        name: name.to_owned(),
-        path,
-    })
+    Ok(BuiltObject { name: name.to_owned(), path })
 }

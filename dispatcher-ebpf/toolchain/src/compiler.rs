@@ -43,12 +43,8 @@ pub(crate) fn find_all(places: &Places) -> (Vec<Compiler>, Vec<String>) {
     for (name, rustc) in nightlies {
         match inspect(Kind::Nightly, &rustc) {
             Ok(compiler) => fit.push(compiler),
-            Err(Unfit::NoSource) => {
-                unfit.push(format!("rustup's {name} lacks the component rust-src"))
-            }
-            Err(Unfit::Release(release)) => {
-                unfit.push(format!("rustup's {name} is too old: {release}"))
-            }
+            Err(Unfit::NoSource) => unfit.push(format!("rustup's {name} lacks the component rust-src")),
+            Err(Unfit::Release(release)) => unfit.push(format!("rustup's {name} is too old: {release}")),
         }
     }
     let rustc = &places.debian_rustc;
@@ -59,9 +55,7 @@ pub(crate) fn find_all(places: &Places) -> (Vec<Compiler>, Vec<String>) {
     match inspect(Kind::Debian, rustc) {
         Ok(compiler) => fit.push(compiler),
         Err(Unfit::NoSource) => unfit.push(format!("{} has no library source", rustc.display())),
-        Err(Unfit::Release(release)) => {
-            unfit.push(format!("{} is too old: {release}", rustc.display()))
-        }
+        Err(Unfit::Release(release)) => unfit.push(format!("{} is too old: {release}", rustc.display())),
     }
     (fit, unfit)
 }
@@ -77,9 +71,7 @@ fn nightlies(places: &Places) -> Vec<(String, PathBuf)> {
         return Vec::new();
     };
     let list = output_of(&rustup, &["toolchain", "list"]).unwrap_or_default();
-    let names = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
     names
         .filter(|name| name.starts_with("nightly"))
         .filter_map(|name| {
@@ -92,11 +84,7 @@ fn nightlies(places: &Places) -> Vec<(String, PathBuf)> {
 fn inspect(kind: Kind, rustc: &Path) -> Result<Compiler, Unfit> {
     let version = output_of(rustc, &["-vV"]).unwrap_or_default();
     let field = |name: &str| {
-        version
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            .unwrap_or("unknown")
-            .to_owned()
+        version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or("unknown").to_owned()
     };
     let release = field("release");
     if parse_release(&release).is_none_or(|release| release < OLDEST_RELEASE) {
@@ -107,17 +95,8 @@ fn inspect(kind: Kind, rustc: &Path) -> Result<Compiler, Unfit> {
     if !library_source.join("library/core/src/lib.rs").is_file() {
         return Err(Unfit::NoSource);
     }
-    let llvm_major = field("LLVM version")
-        .split('.')
-        .next()
-        .and_then(|major| major.parse().ok());
-    Ok(Compiler {
-        kind,
-        rustc: rustc.to_owned(),
-        release,
-        llvm_major,
-        library_source,
-    })
+    let llvm_major = field("LLVM version").split('.').next().and_then(|major| major.parse().ok());
+    Ok(Compiler { kind, rustc: rustc.to_owned(), release, llvm_major, library_source })
 }
 
 fn parse_release(release: &str) -> Option<(u32, u32)> {
@@ -129,10 +108,6 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     crate::environment::scrub(&mut command);
-    let output = command
-        .args(arguments)
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    let output = command.args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

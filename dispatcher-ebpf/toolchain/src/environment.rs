@@ -17,18 +17,8 @@ const KEPT: [&str; 10] = [
 ];
 
 /// Beginnings of the names that cargo, rustup and rustc read or give to build scripts.
-const SCRUBBED: [&str; 10] = [
-    "CARGO",
-    "RUST",
-    "CLIPPY_",
-    "DEP_",
-    "OUT_DIR",
-    "TARGET",
-    "HOST",
-    "PROFILE",
-    "OPT_LEVEL",
-    "LD_LIBRARY_PATH",
-];
+const SCRUBBED: [&str; 10] =
+    ["CARGO", "RUST", "CLIPPY_", "DEP_", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "LD_LIBRARY_PATH"];
 
 /// Takes from a command every variable that could change what it compiles.
 pub(crate) fn scrub(command: &mut Command) {
@@ -40,11 +30,7 @@ pub(crate) fn scrub(command: &mut Command) {
 }
 
 fn is_scrubbed(name: &str) -> bool {
-    let begins = |beginnings: &[&str]| {
-        beginnings
-            .iter()
-            .any(|beginning| name.starts_with(beginning))
-    };
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
     begins(&SCRUBBED) && !begins(&KEPT)
 }
 

@@ -46,35 +46,16 @@ impl Toolchain {
     pub fn find_in(places: &Places) -> Result<Self, Missing> {
         let (compilers, unfit) = compiler::find_all(places);
         let linker = linker::find(places);
-        let missing_compiler = if compilers.is_empty() {
-            unfit
-        } else {
-            Vec::new()
-        };
+        let missing_compiler = if compilers.is_empty() { unfit } else { Vec::new() };
         let Some(linker) = linker else {
-            return Err(Missing {
-                compiler: missing_compiler,
-                linker: Some(linker::ABSENT.to_owned()),
-            });
+            return Err(Missing { compiler: missing_compiler, linker: Some(linker::ABSENT.to_owned()) });
         };
         let Some(first) = compilers.first() else {
-            return Err(Missing {
-                compiler: missing_compiler,
-                linker: None,
-            });
+            return Err(Missing { compiler: missing_compiler, linker: None });
         };
-        match compilers
-            .iter()
-            .find(|compiler| linker.reads_bitcode_of(compiler))
-        {
-            Some(compiler) => Ok(Self {
-                compiler: compiler.clone(),
-                linker,
-            }),
-            None => Err(Missing {
-                compiler: Vec::new(),
-                linker: Some(linker.too_old_for(first)),
-            }),
+        match compilers.iter().find(|compiler| linker.reads_bitcode_of(compiler)) {
+            Some(compiler) => Ok(Self { compiler: compiler.clone(), linker }),
+            None => Err(Missing { compiler: Vec::new(), linker: Some(linker.too_old_for(first)) }),
         }
     }
 
@@ -106,19 +87,12 @@ mod tests {
     static ALONE: Mutex<()> = Mutex::new(());
 
     /// A folder that goes away with the test.
-    struct Folder(
-        PathBuf,
-        #[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>,
-    );
+    struct Folder(PathBuf, #[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
     impl Folder {
         fn create() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
-            let name = format!(
-                "toolchain-{}-{}",
-                process::id(),
-                NEXT.fetch_add(1, Ordering::Relaxed)
-            );
+            let name = format!("toolchain-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             fs::create_dir_all(&path).unwrap();
             Self(path, ALONE.lock().unwrap_or_else(PoisonError::into_inner))
@@ -156,10 +130,7 @@ mod tests {
         }
 
         fn linker(&self, llvm_library: &str) -> PathBuf {
-            self.program(
-                "bin/bpf-linker",
-                &format!("#!/bin/sh\necho bpf-linker 0.13.0\n# {llvm_library}\n"),
-            )
+            self.program("bin/bpf-linker", &format!("#!/bin/sh\necho bpf-linker 0.13.0\n# {llvm_library}\n"))
         }
 
         fn places(&self) -> Places {
@@ -194,18 +165,12 @@ mod tests {
         folder.linker("libLLVM.so.22.1");
         let debian = folder.compiler("usr", "1.96.0", "22.1.8", true);
         let found = Toolchain::find_in(&folder.places()).unwrap();
-        assert_eq!(
-            (found.compiler.kind, found.compiler.rustc),
-            (Kind::Debian, debian)
-        );
+        assert_eq!((found.compiler.kind, found.compiler.rustc), (Kind::Debian, debian));
 
         let nightly = folder.compiler("nightly", "1.97.0-nightly", "22.1.4", true);
         folder.rustup("nightly-x86_64-unknown-linux-gnu", &nightly);
         let found = Toolchain::find_in(&folder.places()).unwrap();
-        assert_eq!(
-            (found.compiler.kind, found.compiler.rustc),
-            (Kind::Nightly, nightly)
-        );
+        assert_eq!((found.compiler.kind, found.compiler.rustc), (Kind::Nightly, nightly));
     }
 
     #[test]
@@ -217,10 +182,7 @@ mod tests {
         folder.compiler("usr", "1.63.0", "14.0.6", true);
         let missing = Toolchain::find_in(&folder.places()).unwrap_err();
         let sentence = missing.to_string();
-        assert!(
-            sentence.contains("nightly-x86_64-unknown-linux-gnu lacks the component rust-src"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("nightly-x86_64-unknown-linux-gnu lacks the component rust-src"), "{sentence}");
         assert!(sentence.contains("1.63.0"), "{sentence}");
         assert_eq!(missing.linker, None);
     }
@@ -233,16 +195,10 @@ mod tests {
         folder.rustup("nightly-x86_64-unknown-linux-gnu", &nightly);
         let missing = Toolchain::find_in(&folder.places()).unwrap_err();
         let sentence = missing.linker.unwrap();
-        assert!(
-            sentence.contains("LLVM 22") && sentence.contains("LLVM 23"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("LLVM 22") && sentence.contains("LLVM 23"), "{sentence}");
 
         folder.compiler("usr", "1.96.0", "22.1.8", true);
-        assert_eq!(
-            Toolchain::find_in(&folder.places()).unwrap().compiler.kind,
-            Kind::Debian
-        );
+        assert_eq!(Toolchain::find_in(&folder.places()).unwrap().compiler.kind, Kind::Debian);
     }
 
     #[test]
@@ -251,12 +207,6 @@ mod tests {
         folder.compiler("usr", "1.96.0", "22.1.8", true);
         let linker = folder.program("cargo/bin/bpf-linker", "statically linked");
         let found = Toolchain::find_in(&folder.places()).unwrap();
-        assert_eq!(
-            found.linker,
-            Linker {
-                program: linker,
-                llvm_major: None
-            }
-        );
+        assert_eq!(found.linker, Linker { program: linker, llvm_major: None });
     }
 }

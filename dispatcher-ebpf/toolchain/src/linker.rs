@@ -25,9 +25,7 @@ impl Linker {
     }
 
     pub(crate) fn too_old_for(&self, compiler: &Compiler) -> String {
-        let major = |version: Option<u32>| {
-            version.map_or_else(|| "?".to_owned(), |major| major.to_string())
-        };
+        let major = |version: Option<u32>| version.map_or_else(|| "?".to_owned(), |major| major.to_string());
         format!(
             "{} is linked to LLVM {}, but {} has LLVM {}",
             self.program.display(),
@@ -41,13 +39,8 @@ impl Linker {
 /// Finds the linker that a build would use.
 pub(crate) fn find(places: &Places) -> Option<Linker> {
     let program = places.program("bpf-linker")?;
-    let llvm_major = fs::read(&program)
-        .ok()
-        .and_then(|binary| llvm_library_major(&binary));
-    Some(Linker {
-        program,
-        llvm_major,
-    })
+    let llvm_major = fs::read(&program).ok().and_then(|binary| llvm_library_major(&binary));
+    Some(Linker { program, llvm_major })
 }
 
 /// The LLVM version in the name of the shared library that a binary asks its loader for.
@@ -55,10 +48,7 @@ pub(crate) fn find(places: &Places) -> Option<Linker> {
 fn llvm_library_major(binary: &[u8]) -> Option<u32> {
     const NAMES: [&[u8]; 2] = [b"libLLVM.so.", b"libLLVM-"];
     NAMES.iter().find_map(|name| {
-        let start = binary
-            .windows(name.len())
-            .position(|window| window == *name)?
-            + name.len();
+        let start = binary.windows(name.len()).position(|window| window == *name)? + name.len();
         let digits: String = binary
             .get(start..)?
             .iter()
@@ -75,10 +65,7 @@ mod tests {
 
     #[test]
     fn the_llvm_version_is_read_from_the_library_name() {
-        assert_eq!(
-            llvm_library_major(b"\x7fELF\0libLLVM.so.22.1\0libc.so.6"),
-            Some(22)
-        );
+        assert_eq!(llvm_library_major(b"\x7fELF\0libLLVM.so.22.1\0libc.so.6"), Some(22));
         assert_eq!(llvm_library_major(b"\x7fELF\0libLLVM-19.so\0"), Some(19));
         assert_eq!(llvm_library_major(b"\x7fELF\0libc.so.6\0"), None);
     }

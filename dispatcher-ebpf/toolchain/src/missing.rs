@@ -13,17 +13,8 @@ pub struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reasons: Vec<&str> = self
-            .compiler
-            .iter()
-            .chain(&self.linker)
-            .map(String::as_str)
-            .collect();
-        write!(
-            out,
-            "the eBPF program cannot be built here ({}): run `cargo xtask setup`.",
-            reasons.join("; ")
-        )
+        let reasons: Vec<&str> = self.compiler.iter().chain(&self.linker).map(String::as_str).collect();
+        write!(out, "the eBPF program cannot be built here ({}): run `cargo xtask setup`.", reasons.join("; "))
     }
 }
 

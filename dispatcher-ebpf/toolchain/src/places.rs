@@ -22,11 +22,8 @@ impl Places {
     pub fn from_env() -> Self {
         let home = env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         Self {
-            path: env::var_os("PATH")
-                .map(|path| env::split_paths(&path).collect())
-                .unwrap_or_default(),
-            cargo_home: env::var_os("CARGO_HOME")
-                .map_or_else(|| home.join(".cargo"), PathBuf::from),
+            path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+            cargo_home: env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from),
             debian_rustc: PathBuf::from("/usr/bin/rustc"),
         }
     }
@@ -35,19 +32,12 @@ impl Places {
     #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let cargo_bin = self.cargo_home.join("bin");
-        let folders = self
-            .path
-            .iter()
-            .map(PathBuf::as_path)
-            .chain([cargo_bin.as_path()]);
-        folders
-            .map(|folder| folder.join(name))
-            .find(|candidate| is_program(candidate))
+        let folders = self.path.iter().map(PathBuf::as_path).chain([cargo_bin.as_path()]);
+        folders.map(|folder| folder.join(name)).find(|candidate| is_program(candidate))
     }
 }
 
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
