@@ -1,0 +1,136 @@
+//! Writes the dispatcher's configuration for a lab.
+
+use crate::{
+    RunDirectory,
+    addresses::{VIP4, VIP6, backend},
+};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
+
+/// A service of the lab and where its backends serve it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What clients use.
+    pub vip: SocketAddr,
+    /// `tcp` or `udp`.
+    pub protocol: &'static str,
+    /// `nat` or `dsr`.
+    pub forward: &'static str,
+    /// How a backend is picked.
+    pub scheduler: &'static str,
+    /// Whether a client stays on its backend.
+    pub affinity: &'static str,
+    /// The port of the backends.
+    pub backend_port: u16,
+}
+
+/// The services of `cargo xtask run`: web, web-dsr and dns, each also on IPv6.
+#[must_use]
+pub fn demo_services() -> Vec<Service> {
+    let rows = [
+        ("web", 80, "tcp", "nat", 8080),
+        ("web-dsr", 81, "tcp", "dsr", 81),
+        ("dns", 53, "udp", "nat", 5353),
+    ];
+    let families = [("", IpAddr::V4(VIP4)), ("6", IpAddr::V6(VIP6))];
+    families
+        .iter()
+        .flat_map(|(mark, address)| {
+            rows.map(|(name, port, protocol, forward, backend_port)| Service {
+                name: format!("{name}{mark}"),
+                vip: SocketAddr::new(*address, port),
+                protocol,
+                forward,
+                scheduler: "rr",
+                affinity: "none",
+                backend_port,
+            })
+        })
+        .collect()
+}
+
+/// The sections `[daemon]` and `[[interface]]` of a lab.
+#[must_use]
+pub fn daemon_section(directory: &RunDirectory, mode: &str) -> String {
+    let mut text = format!(
+        "[daemon]\nsocket = \"{}\"\nstate = \"{}\"\npins = \"{}\"\n",
+        directory.socket().display(),
+        directory.state().display(),
+        directory.pins().display()
+    );
+    for interface in ["client0", "farm0"] {
+        let _infallible = write!(
+            text,
+            "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\n"
+        );
+    }
+    text
+}
+
+/// The section of one service, with backends b1 to bN of its own address family.
+#[must_use]
+pub fn service_section(service: &Service, backends: u8) -> String {
+    let Service {
+        name,
+        vip,
+        protocol,
+        forward,
+        scheduler,
+        affinity,
+        backend_port,
+    } = service;
+    let mut text = format!(
+        "\n[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nmode = \"packet\"\n\
+         scheduler = \"{scheduler}\"\nforward = \"{forward}\"\naffinity = \"{affinity}\"\n"
+    );
+    for number in 1..=backends {
+        let [address4, address6] = backend(number);
+        let address = SocketAddr::new(
+            if vip.is_ipv4() { address4 } else { address6 },
+            *backend_port,
+        );
+        let _infallible = write!(
+            text,
+            "\n[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\nweight = 100\n"
+        );
+    }
+    text
+}
+
+/// The whole configuration of `cargo xtask run`.
+#[must_use]
+pub fn demo_config(directory: &RunDirectory, mode: &str, backends: u8) -> String {
+    let services: String = demo_services()
+        .iter()
+        .map(|service| service_section(service, backends))
+        .collect();
+    daemon_section(directory, mode) + &services
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Suffix;
+
+    #[test]
+    fn the_demo_has_six_services_with_backends_of_their_family() {
+        let directory = RunDirectory::of(&"x1".parse::<Suffix>().unwrap());
+        let text = demo_config(&directory, "native", 3);
+        assert_eq!(text.matches("[[service]]").count(), 6);
+        assert_eq!(text.matches("[[service.backend]]").count(), 18);
+        for line in [
+            "socket = \"/run/dispatcher-lab-x1/control.sock\"",
+            "pins = \"/sys/fs/bpf/dispatcher-x1\"",
+            "vip = \"203.0.113.10:80\"",
+            "vip = \"[2001:db8:113::10]:53\"",
+            "address = \"10.77.1.13:5353\"",
+            "address = \"[2001:db8:77::12]:81\"",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
