@@ -27,6 +27,10 @@ pub struct Backend {
     pub state: u8,
     /// [`health`]
     pub health: u8,
+    /// Service ID. The packet path does not need it; a daemon that takes the tables over does.
+    pub service: u16,
+    /// Always zero.
+    pub pad: [u8; 2],
 }
 
 impl Backend {

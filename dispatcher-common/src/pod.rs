@@ -26,7 +26,7 @@ macro_rules! pod {
 pod! {
     ServiceKey = 16 + 2 + 1 + 1,
     Service = 2 + 2 + 4 + 8,
-    Backend = 16 + 2 + 2 + 4 + 6 + 6 + 2 + 1 + 1,
+    Backend = 16 + 2 + 2 + 4 + 6 + 6 + 2 + 1 + 1 + 2 + 2,
     BackendStats = 6 * 8,
     FlowKey<V4> = 4 + 4 + 2 + 2 + 1 + 3,
     FlowKey<V6> = 16 + 16 + 2 + 2 + 1 + 3,

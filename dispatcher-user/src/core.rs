@@ -2,5 +2,7 @@
 //!
 //! Nothing here knows sockets, tasks, BPF or a clock, so that a test, a simulation and the daemon run the same code.
 
+pub mod dispatcher;
 pub mod event;
 pub mod model;
+pub mod view;
