@@ -1,7 +1,10 @@
 //! The dispatcher's daemon and command line, as a library that the binary and the tests share.
 
 pub mod clock;
+pub mod config;
+pub mod control;
 pub mod core;
 pub mod datapath;
+pub mod failure;
 pub mod interface;
 pub mod neighbours;
