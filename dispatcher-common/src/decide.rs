@@ -102,14 +102,13 @@ pub fn is_foreign<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> boo
 /// Decides for every packet that [`mapped`] leaves: faulty ones, held flows, new flows, other hosts' packets.
 #[inline(always)]
 pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Verdict<A> {
-    let service = tables.service(&service_key(headers));
     if let Some(fault) = headers.fault {
-        return faulty(service.is_some(), fault);
+        return faulty(tables.service(&service_key(headers)).is_some(), fault);
     }
     if let Some(verdict) = held(headers, now_ns, tables) {
         return verdict;
     }
-    let Some(service) = service else { return Verdict::Pass(Counter::NotOurs) };
+    let Some(service) = tables.service(&service_key(headers)) else { return Verdict::Pass(Counter::NotOurs) };
     if let Some(verdict) = refused(headers) {
         return verdict;
     }

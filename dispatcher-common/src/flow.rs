@@ -131,12 +131,14 @@ pub struct Arrival {
 }
 
 /// A new flow that is given to a backend: what both of its entries are made of.
+///
+/// It borrows what the packet says, because a copy would not fit on a BPF stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assignment<A: Family> {
+pub struct Assignment<'a, A: Family> {
     /// The client's 5-tuple.
-    pub key: FlowKey<A>,
+    pub key: &'a FlowKey<A>,
     /// Where the client's packets come from.
-    pub arrival: Arrival,
+    pub arrival: &'a Arrival,
     /// Service ID.
     pub service: u16,
     /// Backend ID.
@@ -149,15 +151,15 @@ pub struct Assignment<A: Family> {
     pub destination: Endpoint<A>,
 }
 
-impl<A: Family> Assignment<A> {
+impl<'a, A: Family> Assignment<'a, A> {
     /// Gives the flow `key` of `service` to `backend`.
     #[inline(always)]
-    pub fn new(key: &FlowKey<A>, arrival: &Arrival, service: &Service, (id, backend): (u16, &Backend)) -> Self {
+    pub fn new(key: &'a FlowKey<A>, arrival: &'a Arrival, service: &Service, (id, backend): (u16, &Backend)) -> Self {
         let nat = service.forward == service::forward::NAT;
         let address = if nat { A::from_mapped(&backend.addr) } else { key.dst };
         Self {
-            key: *key,
-            arrival: *arrival,
+            key,
+            arrival,
             service: service.id,
             backend: id,
             generation: backend.generation,
@@ -186,7 +188,7 @@ impl<A: Family> Assignment<A> {
     #[inline(always)]
     pub fn answer_key(&self) -> FlowKey<A> {
         let Endpoint { address, port, .. } = self.destination;
-        FlowKey { src: address, dst: self.key.src, sport: port, dport: self.key.sport, ..self.key }
+        FlowKey { src: address, dst: self.key.src, sport: port, dport: self.key.sport, ..*self.key }
     }
 
     /// The entry of the backend's direction in `nat` mode.
@@ -238,13 +240,14 @@ mod tests {
         };
         let backend = Backend { addr: [10, 77, 1, 11].mapped(), port: 8080, ..Backend::default() };
         let service = Service { forward: service::forward::NAT, ..Service::default() };
-        let assignment = Assignment::new(&key, &Arrival::default(), &service, (7, &backend));
+        let arrival = Arrival::default();
+        let assignment = Assignment::new(&key, &arrival, &service, (7, &backend));
         let (answer, entry) = assignment.towards_client().unwrap();
         assert_eq!(answer, key.answered_by(&backend));
         assert_eq!((entry.address, entry.port), (key.dst, key.dport));
         let there_and_back = checksum::update(checksum::update(0x1234, assignment.destination.delta), entry.delta);
         assert_eq!(there_and_back, 0x1234);
         let service = Service { forward: service::forward::DSR, ..service };
-        assert_eq!(Assignment::new(&key, &Arrival::default(), &service, (7, &backend)).towards_client(), None);
+        assert_eq!(Assignment::new(&key, &arrival, &service, (7, &backend)).towards_client(), None);
     }
 }
