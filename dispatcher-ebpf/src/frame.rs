@@ -1,8 +1,13 @@
 //! The frame that XDP holds, as a [`Packet`]: every access is compared with the end first, as the verifier wants.
 #![expect(unsafe_code, reason = "packet bytes are reached by pointers that the verifier checks")]
 
+use core::hint;
+
 use aya_ebpf::{EbpfContext as _, helpers, programs::XdpContext};
 use dispatcher_common::packet::{Packet, PacketMut};
+
+/// No header starts beyond: more than the longest chain of extension headers.
+const MAX_OFFSET: usize = 0x3fff;
 
 /// Bounds of a frame. Dispatching a packet never moves them.
 #[derive(Clone, Copy)]
@@ -21,6 +26,10 @@ impl Frame {
     /// The address of `N` bytes at `offset`, if they lie within the frame.
     #[inline(always)]
     fn at<const N: usize>(&self, offset: usize) -> Option<*mut [u8; N]> {
+        // The verifier follows no offset of 2^16 or more, and knows nothing of one that went through memory.
+        if offset > MAX_OFFSET {
+            return None;
+        }
         let address = self.start + offset;
         (address + N <= self.end).then_some(address as *mut [u8; N])
     }
@@ -53,6 +62,8 @@ impl PacketMut for Frame {
 /// Copies the frame's first `length` bytes to `target`; false if it has fewer.
 #[inline(always)]
 pub fn copy_out(context: &XdpContext, target: &mut [u8], length: u32) -> bool {
+    // A frame is never empty, but the verifier wants to see it compared, and the compiler would compare other values.
+    let length = hint::black_box(length);
     if length == 0 || length as usize > target.len() {
         return false;
     }

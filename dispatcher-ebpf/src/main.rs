@@ -4,6 +4,7 @@
 //! other hosts; it continues with `dispatcher_unmapped` for the rest.
 #![no_std]
 #![no_main]
+#![expect(missing_docs, reason = "#[xdp] expands to functions that lose their documentation")]
 
 mod frame;
 mod perform;
@@ -15,7 +16,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use dispatcher_common::{
-    address::Family,
+    address::{Family, V4, V6},
     counter::Counter,
     decide::{self, FlowTable, Tables as _},
     parse::{self, Headers, Network},
@@ -26,7 +27,6 @@ use crate::{frame::Frame, perform::perform, tables::Tables};
 
 /// Attached to every interface that clients' packets, or backends' answers, come in by.
 #[xdp]
-#[expect(missing_docs, reason = "the attribute expands to an undocumented function")]
 pub fn dispatcher(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
     let action = match parse::link(&frame, context.ingress_ifindex() as u32) {
@@ -58,49 +58,49 @@ where
 }
 
 /// Continues [`dispatcher`] for packets without a flow.
+///
+/// Reading the headers and deciding are functions of their own, one after the other on the same part of the stack.
 #[xdp]
-#[expect(missing_docs, reason = "the attribute expands to an undocumented function")]
 pub fn dispatcher_unmapped(context: XdpContext) -> u32 {
-    match parse::link(&Frame::new(&context), context.ingress_ifindex() as u32) {
-        Network::V4(_) => unmapped4(&context),
-        Network::V6(_) => unmapped6(&context),
-        Network::Other => XDP_PASS,
+    if let Some(headers) = tables::headers4()
+        && read4(&context, headers)
+    {
+        unmapped(&context, headers)
+    } else if let Some(headers) = tables::headers6()
+        && read6(&context, headers)
+    {
+        unmapped(&context, headers)
+    } else {
+        XDP_PASS
     }
 }
 
 #[inline(never)]
-fn unmapped4(context: &XdpContext) -> u32 {
+fn read4(context: &XdpContext, headers: &mut Headers<V4>) -> bool {
     let frame = Frame::new(context);
-    match parse::link(&frame, context.ingress_ifindex() as u32) {
-        Network::V4(link) => parse::ipv4(&frame, link).map_or(XDP_PASS, |headers| unmapped(context, frame, &headers)),
-        Network::V6(_) | Network::Other => XDP_PASS,
-    }
+    let Network::V4(link) = parse::link(&frame, context.ingress_ifindex() as u32) else { return false };
+    let Some(read) = parse::ipv4(&frame, link) else { return false };
+    *headers = read;
+    true
 }
 
 #[inline(never)]
-fn unmapped6(context: &XdpContext) -> u32 {
+fn read6(context: &XdpContext, headers: &mut Headers<V6>) -> bool {
     let frame = Frame::new(context);
-    match parse::link(&frame, context.ingress_ifindex() as u32) {
-        Network::V6(link) => parse::ipv6(&frame, link).map_or(XDP_PASS, |headers| unmapped(context, frame, &headers)),
-        Network::V4(_) | Network::Other => XDP_PASS,
-    }
+    let Network::V6(link) = parse::link(&frame, context.ingress_ifindex() as u32) else { return false };
+    let Some(read) = parse::ipv6(&frame, link) else { return false };
+    *headers = read;
+    true
 }
 
-#[inline(always)]
-fn unmapped<'a, A: Family>(context: &'a XdpContext, frame: Frame, headers: &Headers<A>) -> u32
+#[inline(never)]
+fn unmapped<'a, A: Family>(context: &'a XdpContext, headers: &Headers<A>) -> u32
 where
     Tables<'a>: FlowTable<A>,
 {
-    let verdict = decide_unmapped(context, headers);
-    perform(frame, headers, verdict, Tables::new(context)).unwrap_or(XDP_ABORTED)
-}
-
-#[inline(never)]
-fn decide_unmapped<'a, A: Family>(context: &'a XdpContext, headers: &Headers<A>) -> Verdict<A>
-where
-    Tables<'a>: FlowTable<A>,
-{
-    decide::unmapped(headers, frame::coarse_now_ns(), &Tables::new(context))
+    let tables = Tables::new(context);
+    let verdict = decide::unmapped(headers, frame::coarse_now_ns(), &tables);
+    perform(Frame::new(context), headers, verdict, tables).unwrap_or(XDP_ABORTED)
 }
 
 /// The kernel allows GPL-only helpers to programs of a compatible licence.

@@ -1,7 +1,7 @@
 //! The BPF maps, and the [`dispatcher_common::decide::Tables`] that they are.
 #![expect(unsafe_code, reason = "map values are reached by pointers that the kernel keeps valid while a program runs")]
 
-use core::{mem::MaybeUninit, ptr};
+use core::{hint, mem::MaybeUninit, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_CONS_POS, BPF_RB_PROD_POS},
@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use dispatcher_common::{
-    address::{V4, V6},
+    address::{Family, V4, V6},
     backend::{Backend, BackendStats},
     client::{Client, ClientKey},
     client_lock::ClientLock,
@@ -21,6 +21,7 @@ use dispatcher_common::{
     decide::{self, FlowTable, Placed, Positions},
     event::{self, EventHeader},
     flow::{Flow, FlowKey},
+    parse::Headers,
     ring::{self, Ring},
     service::{Service, ServiceKey},
     table,
@@ -56,11 +57,32 @@ static PORTS: DevMapHash<{ table::MAX_PORTS }> = DevMapHash::new();
 #[btf_map(name = "dsp_programs")]
 static PROGRAMS: ProgramArray<1> = ProgramArray::new();
 
-/// Where a new entry is built: two of them would not fit on a BPF stack. Not pinned; nobody else reads them.
+/// What would not fit on a BPF stack. Not pinned; nobody else reads it.
+struct Scratch<A: Family> {
+    /// The headers of the packet being decided.
+    headers: Headers<A>,
+    /// Where a new entry is built.
+    flow: Flow<A>,
+}
+
 #[btf_map(name = "dsp_scratch4")]
-static SCRATCH4: PerCpuArray<Flow<V4>, 1> = PerCpuArray::new();
+static SCRATCH4: PerCpuArray<Scratch<V4>, 1> = PerCpuArray::new();
 #[btf_map(name = "dsp_scratch6")]
-static SCRATCH6: PerCpuArray<Flow<V6>, 1> = PerCpuArray::new();
+static SCRATCH6: PerCpuArray<Scratch<V6>, 1> = PerCpuArray::new();
+
+/// This CPU's place for the headers of an IPv4 packet. Asked for once in a program.
+#[inline(always)]
+pub fn headers4() -> Option<&'static mut Headers<V4>> {
+    // SAFETY: the row is this CPU's own, XDP programs do not interrupt each other on a CPU, and a program asks once.
+    SCRATCH4.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).headers })
+}
+
+/// This CPU's place for the headers of an IPv6 packet. Asked for once in a program.
+#[inline(always)]
+pub fn headers6() -> Option<&'static mut Headers<V6>> {
+    // SAFETY: as in `headers4`, with a map of its own.
+    SCRATCH6.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).headers })
+}
 
 /// The tables, as the program that decides about the frame of `context` sees them.
 #[derive(Clone, Copy)]
@@ -137,6 +159,8 @@ impl decide::Tables for Tables<'_> {
 
     #[inline(always)]
     fn ring_slot(&self, ring: u16, slot: usize) -> u16 {
+        // The verifier knows no bound of a remainder, so that the comparison which the compiler would leave out stays.
+        let slot = hint::black_box(slot);
         RINGS.get(u32::from(ring)).and_then(|ring| ring.slots.get(slot)).copied().unwrap_or(ring::EMPTY)
     }
 
@@ -212,9 +236,15 @@ impl decide::Tables for Tables<'_> {
     #[inline(always)]
     fn count(&self, counter: Counter) {
         let Some(stats) = STATS.get_ptr_mut(0) else { return };
-        // SAFETY: Stats is repr(C) of one u64 for each counter in the order of the enum (one macro makes both), and
-        // the row is this CPU's own.
-        let count = unsafe { &mut *stats.cast::<u64>().add(counter as usize) };
+        // The compiler knows that a counter is below their number, the verifier does not once one went through memory.
+        // So that the comparison is compiled at all, the value hides from the compiler first.
+        let position = usize::from(hint::black_box(counter as u8));
+        if position >= Counter::ALL.len() {
+            return;
+        }
+        // SAFETY: Stats is repr(C) of one u64 for each counter in the order of the enum (one macro makes both), the
+        // position is that of one, and the row is this CPU's own.
+        let count = unsafe { &mut *stats.cast::<u64>().add(position) };
         *count = count.wrapping_add(1);
         if is_rare(counter) && count.is_power_of_two() {
             log_rare(counter, *count);
@@ -267,9 +297,9 @@ macro_rules! flow_table {
 
             #[inline(always)]
             fn insert_flow(&self, key: &FlowKey<$family>, build: impl FnOnce() -> Flow<$family>) -> bool {
-                let Some(flow) = $scratch.get_ptr_mut(0) else { return false };
-                // SAFETY: the row is this CPU's own, and nothing else uses it while this program runs.
-                let flow = unsafe { &mut *flow };
+                let Some(scratch) = $scratch.get_ptr_mut(0) else { return false };
+                // SAFETY: the row is this CPU's own, and nothing else uses this field while this program runs.
+                let flow = unsafe { &mut (*scratch).flow };
                 *flow = build();
                 $map.insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
             }
