@@ -1,27 +1,18 @@
 //! Looks at network interfaces: index, MAC address, driver, and which XDP program is on them.
 
-use std::{fmt, fs, path::Path};
+use std::{fs, path::Path};
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
-use serde::{Deserialize, Serialize};
 
-/// How a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// In the driver, before the kernel allocates anything.
-    Native,
-    /// In the kernel's receive path: works everywhere, and is slower.
-    Generic,
-}
+use crate::config::AttachMode;
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
+/// How a mode is called.
+#[must_use]
+pub fn mode_name(mode: AttachMode) -> &'static str {
+    match mode {
+        AttachMode::Native => "native",
+        AttachMode::Generic => "generic",
     }
 }
 
@@ -44,7 +35,7 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xdp {
     /// How it is attached; `None` for offloaded to hardware or several at once.
-    pub mode: Option<Mode>,
+    pub mode: Option<AttachMode>,
     /// The kernel's number of the program.
     pub program: u32,
 }
@@ -116,8 +107,8 @@ fn read_xdp(attributes: &[LinkXdp]) -> Option<Xdp> {
     for attribute in attributes {
         if let LinkXdp::Attached(attached) = attribute {
             match attached {
-                XdpAttached::Driver => xdp.mode = Some(Mode::Native),
-                XdpAttached::SocketBuffer => xdp.mode = Some(Mode::Generic),
+                XdpAttached::Driver => xdp.mode = Some(AttachMode::Native),
+                XdpAttached::SocketBuffer => xdp.mode = Some(AttachMode::Generic),
                 XdpAttached::None => return None,
                 _ => {}
             }

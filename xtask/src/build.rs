@@ -41,15 +41,7 @@ pub(crate) fn release() -> Result<PathBuf> {
     setup::ensure(&[setup::Group::Toolchain])?;
     let mut cargo = workspace::cargo()?;
     // The folder is named because an outer CARGO_TARGET_DIR may be relative to somewhere else.
-    cargo
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "dispatcher-user",
-            "--target-dir",
-        ])
-        .arg(workspace::target_dir()?);
+    cargo.args(["build", "--release", "--package", "dispatcher-user", "--target-dir"]).arg(workspace::target_dir()?);
     workspace::must(&mut cargo)?;
     workspace::dispatcher()
 }
@@ -63,15 +55,9 @@ pub(crate) fn check_reproducible() -> Result<()> {
     let first = build_copy(&place.join("a"))?;
     let second = build_copy(&place.join("another/place"))?;
     if first != second {
-        bail!(
-            "the eBPF object depends on the folder it is built in: compare the two below {}",
-            place.display()
-        );
+        bail!("the eBPF object depends on the folder it is built in: compare the two below {}", place.display());
     }
-    println!(
-        "the eBPF object is reproducible: two folders, {} equal bytes",
-        first.len()
-    );
+    println!("the eBPF object is reproducible: two folders, {} equal bytes", first.len());
     Ok(fs::remove_dir_all(place)?)
 }
 

@@ -57,14 +57,7 @@ fn up(suffix: &Suffix, shape: &run::Shape) -> Result<ExitCode> {
 
 fn down(suffix: &Suffix) -> Result<ExitCode> {
     let was_there = remove(suffix)?;
-    println!(
-        "{}",
-        if was_there {
-            "the lab is gone"
-        } else {
-            "there was no lab"
-        }
-    );
+    println!("{}", if was_there { "the lab is gone" } else { "there was no lab" });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,48 +67,23 @@ fn status(suffix: &Suffix) -> ExitCode {
         println!("no lab");
         return ExitCode::FAILURE;
     }
-    let rows = [
-        ("namespaces", &status.namespaces),
-        ("running", &status.running),
-        ("ended", &status.ended),
-    ];
+    let rows = [("namespaces", &status.namespaces), ("running", &status.running), ("ended", &status.ended)];
     for (what, names) in rows {
-        println!(
-            "{what:<11}{}",
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(" ")
-            }
-        );
+        println!("{what:<11}{}", if names.is_empty() { "none".to_owned() } else { names.join(" ") });
     }
-    println!(
-        "{:<11}{}",
-        "files",
-        RunDirectory::of(suffix).path().display()
-    );
-    if status.ended.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{:<11}{}", "files", RunDirectory::of(suffix).path().display());
+    if status.ended.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn exec(suffix: &Suffix, name: &str, words: &[OsString]) -> Result<ExitCode> {
     setup::ensure(&[setup::Group::Lab])?;
-    let namespace =
-        Namespace::open(&full_name(suffix, name)).map_err(|error| not_up(suffix, error))?;
+    let namespace = Namespace::open(&full_name(suffix, name)).map_err(|error| not_up(suffix, error))?;
     let (program, arguments) = words.split_first().context("there is no program to run")?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env("DISPATCHER_SOCKET", RunDirectory::of(suffix).socket());
+    command.args(arguments).env("DISPATCHER_SOCKET", RunDirectory::of(suffix).socket());
     let own = workspace::dispatcher()?.parent().map(ToOwned::to_owned);
     let inherited = env::var_os("PATH").unwrap_or_default();
-    command.env(
-        "PATH",
-        env::join_paths(own.into_iter().chain(env::split_paths(&inherited)))?,
-    );
+    command.env("PATH", env::join_paths(own.into_iter().chain(env::split_paths(&inherited)))?);
     let status = namespace.status(&mut command)?;
     Ok(run::exit_code(status))
 }
@@ -123,25 +91,13 @@ fn exec(suffix: &Suffix, name: &str, words: &[OsString]) -> Result<ExitCode> {
 /// A name with the lab's suffix, which may be there already.
 fn full_name(suffix: &Suffix, name: &str) -> String {
     let end = suffix.apply("");
-    if name.ends_with(&end) {
-        name.to_owned()
-    } else {
-        suffix.apply(name)
-    }
+    if name.ends_with(&end) { name.to_owned() } else { suffix.apply(name) }
 }
 
 /// With no namespace at all, the lab is what is missing.
 fn not_up(suffix: &Suffix, error: LabError) -> LabError {
-    let any = namespace_names(suffix, 1)
-        .iter()
-        .any(|name| Namespace::open(name).is_ok());
-    if any {
-        error
-    } else {
-        LabError::NotUp {
-            flag: suffix.flag(),
-        }
-    }
+    let any = namespace_names(suffix, 1).iter().any(|name| Namespace::open(name).is_ok());
+    if any { error } else { LabError::NotUp { flag: suffix.flag() } }
 }
 
 #[cfg(test)]

@@ -91,8 +91,7 @@ pub(crate) fn start(suffix: &Suffix, shape: &Shape) -> Result<Lab> {
         backends: shape.backends,
         mode: shape.mode.clone(),
         dispatcher: build::release()?,
-        backend_program: env::current_exe()
-            .context("the system does not say which program this is")?,
+        backend_program: env::current_exe().context("the system does not say which program this is")?,
     };
     Ok(Lab::start(&options)?)
 }
@@ -100,48 +99,38 @@ pub(crate) fn start(suffix: &Suffix, shape: &Shape) -> Result<Lab> {
 /// Says how to use a lab.
 pub(crate) fn introduce(lab: &Lab, suffix: &Suffix) {
     let exec = format!("cargo xtask lab exec{}", suffix.flag());
-    println!(
-        "The lab is up: VIP {VIP4} and {VIP6}, services web (:80), web-dsr (:81) and dns (:53/udp). Try"
-    );
+    println!("The lab is up: VIP {VIP4} and {VIP6}, services web (:80), web-dsr (:81) and dns (:53/udp). Try");
     println!("  {exec} dsp-client -- curl -s http://{VIP4}/");
     println!("  {exec} dsp-client -- curl -s http://[{VIP6}]:81/");
     println!("  {exec} dsp-lb1 -- dispatcher backend list");
-    println!(
-        "  bpftool map dump pinned {}/dsp_flows4",
-        lab.directory().pins().display()
-    );
+    println!("  bpftool map dump pinned {}/dsp_flows4", lab.directory().pins().display());
     println!("Logs are in {}.", lab.directory().path().display());
 }
 
 /// Waits for Ctrl-C, or for the end of the dispatcher, which is an error here.
 fn wait(lab: &mut Lab) -> Result<()> {
-    runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut hangup = signal(SignalKind::hangup())?;
-            let mut look = time::interval(LOOK_EVERY);
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => return Ok(()),
-                    _ = terminate.recv() => return Ok(()),
-                    _ = hangup.recv() => return Ok(()),
-                    _ = look.tick() => {
-                        if let Some(status) = lab.daemon().ended()? {
-                            bail!(lab.daemon().failed(&format!("ended with {status}")));
-                        }
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = hangup.recv() => return Ok(()),
+                _ = look.tick() => {
+                    if let Some(status) = lab.daemon().ended()? {
+                        bail!(lab.daemon().failed(&format!("ended with {status}")));
                     }
                 }
             }
-        })
+        }
+    })
 }
 
 /// The exit code that a shell would give a program which ended like this.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

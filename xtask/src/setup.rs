@@ -34,36 +34,11 @@ struct Program {
 }
 
 const PROGRAMS: [Program; 6] = [
-    Program {
-        name: "ip",
-        package: "iproute2",
-        purpose: "makes network namespaces",
-        group: Group::Lab,
-    },
-    Program {
-        name: "ethtool",
-        package: "ethtool",
-        purpose: "sets offloads of virtual cables",
-        group: Group::Lab,
-    },
-    Program {
-        name: "curl",
-        package: "curl",
-        purpose: "is the lab's client",
-        group: Group::Lab,
-    },
-    Program {
-        name: "nginx",
-        package: "nginx",
-        purpose: "is a real backend in tests",
-        group: Group::Tests,
-    },
-    Program {
-        name: "bpftool",
-        package: "bpftool",
-        purpose: "shows pinned maps",
-        group: Group::Tests,
-    },
+    Program { name: "ip", package: "iproute2", purpose: "makes network namespaces", group: Group::Lab },
+    Program { name: "ethtool", package: "ethtool", purpose: "sets offloads of virtual cables", group: Group::Lab },
+    Program { name: "curl", package: "curl", purpose: "is the lab's client", group: Group::Lab },
+    Program { name: "nginx", package: "nginx", purpose: "is a real backend in tests", group: Group::Tests },
+    Program { name: "bpftool", package: "bpftool", purpose: "shows pinned maps", group: Group::Tests },
     Program {
         name: "nft",
         package: "nftables",
@@ -85,10 +60,8 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
         .filter(|program| groups.contains(&program.group) && programs::find(program.name).is_none())
         .collect();
     if !missing.is_empty() {
-        let reasons: Vec<String> = missing
-            .iter()
-            .map(|program| format!("{} {}", program.name, program.purpose))
-            .collect();
+        let reasons: Vec<String> =
+            missing.iter().map(|program| format!("{} {}", program.name, program.purpose)).collect();
         let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
         apt::install(&packages, &reasons.join("; "))?;
     }

@@ -10,22 +10,17 @@ use std::{
 /// The folder of the workspace's manifest.
 pub(crate) fn root() -> Result<PathBuf> {
     // Cargo says it when it starts us; the compiled-in folder serves a binary that is started by hand.
-    let here = env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    here.parent()
-        .map(Path::to_owned)
-        .with_context(|| format!("{} is not in a workspace", here.display()))
+    let here =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map(Path::to_owned).with_context(|| format!("{} is not in a workspace", here.display()))
 }
 
 /// The folder that cargo builds into: the one this program was built into.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe().context("the system does not say which program this is")?;
     // Cargo marks the top of its target folder with this file.
-    let top = program
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    top.map(Path::to_owned)
-        .with_context(|| format!("{} is in no target folder of cargo", program.display()))
+    let top = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    top.map(Path::to_owned).with_context(|| format!("{} is in no target folder of cargo", program.display()))
 }
 
 /// The dispatcher that `cargo xtask build` makes.
@@ -38,19 +33,13 @@ pub(crate) fn cargo() -> Result<Command> {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root()?);
-    command.arg("--color").arg(if env::var_os("CI").is_some() {
-        "never"
-    } else {
-        "auto"
-    });
+    command.arg("--color").arg(if env::var_os("CI").is_some() { "never" } else { "auto" });
     Ok(command)
 }
 
 /// Runs a command that must succeed, on this program's terminal.
 pub(crate) fn must(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {
         bail!("`{}` ended with {status}", describe(command));
     }
@@ -60,8 +49,5 @@ pub(crate) fn must(command: &mut Command) -> Result<()> {
 /// A command as one would type it.
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

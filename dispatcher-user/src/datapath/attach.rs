@@ -17,7 +17,10 @@ use super::{
     load::{self, LoadError},
     pin::PinDirectory,
 };
-use crate::interface::{self, Interface, InterfaceError, Mode};
+use crate::{
+    config::AttachMode,
+    interface::{self, Interface, InterfaceError, mode_name},
+};
 
 /// Why an interface could not be attached or let go.
 #[derive(Debug, thiserror::Error)]
@@ -40,24 +43,24 @@ pub enum AttachError {
         holder: String,
     },
     /// The kernel refused to attach.
-    #[error("cannot attach to {interface} in {mode} mode: {reason}")]
+    #[error("cannot attach to {interface} in {} mode: {reason}", mode_name(*mode))]
     Refused {
         /// The interface.
         interface: String,
         /// The mode that was asked for.
-        mode: Mode,
+        mode: AttachMode,
         /// The kernel's reason.
         reason: String,
     },
     /// The kernel attached in another mode than was asked for.
-    #[error("{interface} was attached in {found} mode although {wanted} was asked for")]
+    #[error("{interface} was attached in {found} mode although {} was asked for", mode_name(*wanted))]
     OtherMode {
         /// The interface.
         interface: String,
         /// The mode that was asked for.
-        wanted: Mode,
+        wanted: AttachMode,
         /// The mode that the kernel reports.
-        found: String,
+        found: &'static str,
     },
     /// The program is not as it should be.
     #[error(transparent)]
@@ -86,7 +89,7 @@ pub struct Attachment {
     /// What is known of the interface.
     pub interface: Interface,
     /// The mode obtained, as the kernel reports it.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// True if the link was taken over from an earlier daemon.
     pub taken_over: bool,
     link: PinnedLink,
@@ -102,7 +105,7 @@ impl Attachments {
         ebpf: &mut Ebpf,
         pins: &PinDirectory,
         name: &str,
-        mode: Mode,
+        mode: AttachMode,
     ) -> Result<&Attachment, AttachError> {
         if self.links.contains_key(name) {
             return Err(AttachError::Already(name.to_owned()));
@@ -129,7 +132,7 @@ impl Attachments {
             return Err(AttachError::OtherMode {
                 interface: name.to_owned(),
                 wanted,
-                found: found.map_or("another".to_owned(), |mode| mode.to_string()),
+                found: found.map_or("another", mode_name),
             });
         }
         Ok(self.links.entry(name.to_owned()).or_insert(attachment))
@@ -183,15 +186,15 @@ fn take_over(
     Ok(None)
 }
 
-fn attach_new(ebpf: &mut Ebpf, interface: &Interface, mode: Mode) -> Result<FdLink, AttachError> {
+fn attach_new(ebpf: &mut Ebpf, interface: &Interface, mode: AttachMode) -> Result<FdLink, AttachError> {
     let name = &interface.name;
     if let Some(xdp) = &interface.xdp {
         let holder = describe_program(xdp.program);
         return Err(AttachError::Taken { interface: name.clone(), holder });
     }
     let flags = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Generic => XdpMode::Skb,
+        AttachMode::Native => XdpMode::Driver,
+        AttachMode::Generic => XdpMode::Skb,
     };
     let program = load::program(ebpf, load::ATTACHED)?;
     let id = program.attach_to_if_index(interface.index, flags).map_err(|error| AttachError::Refused {
@@ -257,6 +260,6 @@ fn explain(error: &ProgramError) -> String {
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let taken = if self.taken_over { ", taken over" } else { "" };
-        write!(f, "{} ({}, {} mode{taken})", self.interface.name, self.interface.driver, self.mode)
+        write!(f, "{} ({}, {} mode{taken})", self.interface.name, self.interface.driver, mode_name(self.mode))
     }
 }

@@ -1,5 +1,7 @@
 //! Loads the embedded eBPF object over the pinned tables, or makes the tables anew.
 
+use std::os::fd::{AsRawFd, RawFd};
+
 use aya::{
     Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, MapError, ProgramArray},
@@ -7,6 +9,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use dispatcher_common::{config, config::Config, table};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::pin::PinDirectory;
 
@@ -84,10 +87,44 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp
     Ok(ebpf.program_mut(name).ok_or(LoadError::Incomplete(name))?.try_into()?)
 }
 
-/// The logger that carries the programs' rare events; none where the kernel cannot give one.
-#[must_use]
-pub fn logger(ebpf: &mut Ebpf) -> Option<EbpfLogger<&'static dyn log::Log>> {
-    EbpfLogger::init(ebpf).inspect_err(|error| tracing::warn!("the XDP programs' log cannot be read: {error:#}")).ok()
+/// The ring buffer in which the programs log their rare events.
+pub struct Log {
+    ring: AsyncFd<Records>,
+}
+
+/// [`EbpfLogger`] with the trait that [`AsyncFd`] wants.
+struct Records(EbpfLogger<&'static dyn log::Log>);
+
+impl AsRawFd for Records {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Log {
+    /// Takes the log out of a loaded object; nothing, with a warning, where it cannot be read.
+    #[must_use]
+    pub fn take(ebpf: &mut Ebpf) -> Option<Self> {
+        let records = EbpfLogger::init(ebpf).map_err(std::io::Error::other).and_then(|logger| {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; the logger owns its descriptor and never changes it"
+            )]
+            AsyncFd::with_interest(Records(logger), Interest::READABLE)
+        });
+        records
+            .inspect_err(|error| tracing::warn!("the XDP programs' log cannot be read: {error:#}"))
+            .ok()
+            .map(|ring| Self { ring })
+    }
+
+    /// Hands records to the daemon's log for as long as it is polled.
+    pub async fn forward(mut self) {
+        while let Ok(mut ready) = self.ring.readable_mut().await {
+            ready.get_inner_mut().0.flush();
+            ready.clear_ready();
+        }
+    }
 }
 
 /// Refuses tables that another version has left behind.

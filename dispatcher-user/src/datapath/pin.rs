@@ -142,6 +142,17 @@ pub fn detach_offline(path: &Path, interface: Option<&str>) -> Result<Vec<String
     Ok(vec![interface.to_owned()])
 }
 
+impl Drop for PinDirectory {
+    /// Tables without a link serve nobody: a start that failed, or an end that kept nothing, leaves none behind.
+    fn drop(&mut self) {
+        if linked_interfaces(&self.path).is_ok_and(|linked| linked.is_empty())
+            && let Err(error) = remove_all(&self.path)
+        {
+            tracing::warn!("pins are left behind: {error}");
+        }
+    }
+}
+
 fn is_bpf(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
@@ -154,7 +165,11 @@ fn link_path(directory: &Path, interface: &str) -> PathBuf {
 fn linked_interfaces(directory: &Path) -> Result<Vec<String>, PinError> {
     let wrap = |source| PinError::File { path: directory.to_owned(), source };
     let mut interfaces = Vec::new();
-    for entry in fs::read_dir(directory).map_err(wrap)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(interfaces),
+        entries => entries.map_err(wrap)?,
+    };
+    for entry in entries {
         if let Some(interface) = entry.map_err(wrap)?.file_name().to_string_lossy().strip_prefix(LINK_PREFIX) {
             interfaces.push(interface.replace(':', "."));
         }
@@ -172,7 +187,12 @@ fn remove_all(directory: &Path) -> Result<(), PinError> {
         outcome = outcome.and(remove(&directory.join(name)));
     }
     outcome?;
-    fs::remove_dir(directory).map_err(|source| PinError::File { path: directory.to_owned(), source })
+    match fs::remove_dir(directory) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(PinError::File { path: directory.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), PinError> {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap as StdHashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -27,7 +27,7 @@ use super::{load::LoadError, pin::PinDirectory};
 use crate::{clock, core::event::Event};
 
 /// Entries that are looked at before the thread rests: about a millisecond of work.
-const CHUNK: usize = 1024;
+const CHUNK: u64 = 1024;
 /// How long it rests.
 const REST: Duration = Duration::from_millis(5);
 /// How long it rests between two passes.
@@ -47,10 +47,30 @@ pub fn idle_limit_ns(proto: u8, flow_state: u8) -> u64 {
     }
 }
 
+/// How many entries the last pass found.
+#[derive(Debug, Default)]
+pub struct Entries {
+    v4: AtomicU64,
+    v6: AtomicU64,
+}
+
+impl Entries {
+    /// Entries of the IPv4 table; a `nat` flow has two.
+    pub fn v4(&self) -> u64 {
+        self.v4.load(Ordering::Relaxed)
+    }
+
+    /// Entries of the IPv6 table.
+    pub fn v6(&self) -> u64 {
+        self.v6.load(Ordering::Relaxed)
+    }
+}
+
 /// The thread that walks the tables; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Sweeper {
     stop: Arc<AtomicBool>,
+    entries: Arc<Entries>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -64,9 +84,10 @@ impl Sweeper {
             flows4: open(pins, table::FLOWS4)?,
             flows6: open(pins, table::FLOWS6)?,
             stop: Arc::default(),
+            entries: Arc::default(),
             live: StdHashMap::new(),
         };
-        let stop = Arc::clone(&walk.stop);
+        let (stop, entries) = (Arc::clone(&walk.stop), Arc::clone(&walk.entries));
         let body = move || {
             while !walk.stop.load(Ordering::Relaxed) {
                 walk.pass();
@@ -78,7 +99,13 @@ impl Sweeper {
             }
         };
         let thread = thread::Builder::new().name("sweep".to_owned()).spawn(body).map_err(LoadError::Poll)?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, entries, thread: Some(thread) })
+    }
+
+    /// What the last pass found.
+    #[must_use]
+    pub fn entries(&self) -> Arc<Entries> {
+        Arc::clone(&self.entries)
     }
 }
 
@@ -95,14 +122,17 @@ struct Walk {
     flows4: HashMap<MapData, FlowKey<V4>, Flow<V4>>,
     flows6: HashMap<MapData, FlowKey<V6>, Flow<V6>>,
     stop: Arc<AtomicBool>,
+    entries: Arc<Entries>,
     live: StdHashMap<u16, u64>,
 }
 
 impl Walk {
     fn pass(&mut self) {
-        let over = sweep(&self.flows4, &self.stop, &mut self.live);
+        let (over, seen) = sweep(&self.flows4, &self.stop, &mut self.live);
+        self.entries.v4.store(seen, Ordering::Relaxed);
         remove(&mut self.flows4, &over);
-        let over = sweep(&self.flows6, &self.stop, &mut self.live);
+        let (over, seen) = sweep(&self.flows6, &self.stop, &mut self.live);
+        self.entries.v6.store(seen, Ordering::Relaxed);
         remove(&mut self.flows6, &over);
     }
 }
@@ -111,21 +141,23 @@ fn open<K: Pod, V: Pod>(pins: &PinDirectory, name: &str) -> Result<HashMap<MapDa
     Ok(HashMap::try_from(Map::LruHashMap(MapData::from_pin(pins.table(name))?))?)
 }
 
-/// Counts the live flows of each backend; gives the keys of those that are over.
+/// Counts the live flows of each backend; gives the keys of those that are over, and how many entries it saw.
 fn sweep<A: Family>(
     flows: &HashMap<MapData, FlowKey<A>, Flow<A>>,
     stop: &AtomicBool,
     live: &mut StdHashMap<u16, u64>,
-) -> Vec<FlowKey<A>>
+) -> (Vec<FlowKey<A>>, u64)
 where
     FlowKey<A>: Pod,
     Flow<A>: Pod,
 {
     let mut over = Vec::new();
-    for (seen, entry) in flows.iter().enumerate() {
-        if seen % CHUNK == CHUNK - 1 {
+    let mut seen = 0_u64;
+    for entry in flows.iter() {
+        seen = seen.saturating_add(1);
+        if seen.is_multiple_of(CHUNK) {
             if stop.load(Ordering::Relaxed) {
-                return over;
+                break;
             }
             thread::sleep(REST);
         }
@@ -147,7 +179,7 @@ where
             *count = count.saturating_add(1);
         }
     }
-    over
+    (over, seen)
 }
 
 /// True if both directions have been silent for the time that the flow's state allows.

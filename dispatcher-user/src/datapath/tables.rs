@@ -17,6 +17,7 @@ use dispatcher_common::{
     config::Config,
     counter::Stats,
     flow::{Flow, FlowKey},
+    parse::{Parsed, parse},
     ring::Ring,
     service::{Service, ServiceKey},
     table,
@@ -163,6 +164,28 @@ impl Tables {
     /// The IPv6 flows, read one by one while they change.
     pub fn flows6(&self) -> impl Iterator<Item = (FlowKey<V6>, Flow<V6>)> + '_ {
         readable(&self.flows6)
+    }
+
+    /// An IPv4 flow's entry.
+    #[must_use]
+    pub fn flow4(&self, key: &FlowKey<V4>) -> Option<Flow<V4>> {
+        self.flows4.get(key, 0).ok()
+    }
+
+    /// An IPv6 flow's entry.
+    #[must_use]
+    pub fn flow6(&self, key: &FlowKey<V6>) -> Option<Flow<V6>> {
+        self.flows6.get(key, 0).ok()
+    }
+
+    /// Backend ID and generation that hold the flow of a frame.
+    #[must_use]
+    pub fn holder(&self, frame: &[u8]) -> Option<(u16, u16)> {
+        match parse(frame, 0) {
+            Parsed::V4(headers) => self.flow4(&headers.key).map(|flow| (flow.backend, flow.generation)),
+            Parsed::V6(headers) => self.flow6(&headers.key).map(|flow| (flow.backend, flow.generation)),
+            Parsed::Other => None,
+        }
     }
 
     /// Removes an IPv4 flow's entry; false if there is none.

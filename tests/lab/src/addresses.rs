@@ -47,16 +47,7 @@ pub const fn backend4(number: u8) -> Ipv4Addr {
 #[must_use]
 pub const fn backend6(number: u8) -> Ipv6Addr {
     let decimal = 10 + number as u16;
-    Ipv6Addr::new(
-        0x2001,
-        0xdb8,
-        0x77,
-        0,
-        0,
-        0,
-        0,
-        (decimal / 10) * 16 + decimal % 10,
-    )
+    Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, (decimal / 10) * 16 + decimal % 10)
 }
 
 /// Both addresses of backend `number`.
@@ -71,10 +62,7 @@ mod tests {
 
     #[test]
     fn backends_are_numbered_alike_in_both_families() {
-        assert_eq!(
-            (backend4(1).to_string(), backend6(1).to_string()),
-            ("10.77.1.11".into(), "2001:db8:77::11".into())
-        );
+        assert_eq!((backend4(1).to_string(), backend6(1).to_string()), ("10.77.1.11".into(), "2001:db8:77::11".into()));
         assert_eq!(
             (backend4(10).to_string(), backend6(10).to_string()),
             ("10.77.1.20".into(), "2001:db8:77::20".into())

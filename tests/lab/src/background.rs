@@ -1,8 +1,8 @@
 //! Looks at and removes labs that this process did not start: those in the background, and those a crash left behind.
 
 use crate::{
-    LabError, RunDirectory, Suffix, addresses::MOST_BACKENDS, namespace, namespace_names, record,
-    record::Entry, wait_until,
+    LabError, RunDirectory, Suffix, addresses::MOST_BACKENDS, namespace, namespace_names, record, record::Entry,
+    wait_until,
 };
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -25,15 +25,9 @@ impl Status {
     #[must_use]
     pub fn of(suffix: &Suffix) -> Self {
         let (running, ended): (Vec<Entry>, Vec<Entry>) =
-            record::read(&RunDirectory::of(suffix).record())
-                .into_iter()
-                .partition(Entry::is_alive);
+            record::read(&RunDirectory::of(suffix).record()).into_iter().partition(Entry::is_alive);
         let names = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.name).collect();
-        Self {
-            namespaces: existing(suffix),
-            running: names(running),
-            ended: names(ended),
-        }
+        Self { namespaces: existing(suffix), running: names(running), ended: names(ended) }
     }
 
     /// Whether there is nothing of it.
@@ -55,9 +49,8 @@ pub fn remove(suffix: &Suffix) -> Result<bool, LabError> {
     let directory = RunDirectory::of(suffix);
     let programs = record::read(&directory.record());
     // The dispatcher first, and alone: it detaches from interfaces that still exist.
-    let (dispatcher, backends): (Vec<_>, Vec<_>) = programs
-        .into_iter()
-        .partition(|entry| entry.name == crate::daemon::NAME);
+    let (dispatcher, backends): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|entry| entry.name == crate::daemon::NAME);
     end(&dispatcher)?;
     end(&backends)?;
     let namespaces = existing(suffix);
@@ -69,26 +62,15 @@ pub fn remove(suffix: &Suffix) -> Result<bool, LabError> {
 }
 
 fn end(programs: &[Entry]) -> Result<(), LabError> {
-    programs
-        .iter()
-        .for_each(|entry| entry.signal(Signal::SIGTERM));
+    programs.iter().for_each(|entry| entry.signal(Signal::SIGTERM));
     let all_ended = || !programs.iter().any(Entry::is_alive);
     if wait_until("the end of the lab's programs", ENDS_WITHIN, all_ended).is_ok() {
         return Ok(());
     }
-    programs
-        .iter()
-        .for_each(|entry| entry.signal(Signal::SIGKILL));
-    wait_until(
-        "the end of the lab's programs after SIGKILL",
-        ENDS_WITHIN,
-        all_ended,
-    )
+    programs.iter().for_each(|entry| entry.signal(Signal::SIGKILL));
+    wait_until("the end of the lab's programs after SIGKILL", ENDS_WITHIN, all_ended)
 }
 
 fn existing(suffix: &Suffix) -> Vec<String> {
-    namespace_names(suffix, MOST_BACKENDS)
-        .into_iter()
-        .filter(|name| namespace::exists(name))
-        .collect()
+    namespace_names(suffix, MOST_BACKENDS).into_iter().filter(|name| namespace::exists(name)).collect()
 }

@@ -10,15 +10,11 @@ const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// # Errors
 /// Without root, or when the kernel has no bpffs.
 pub fn mount_bpffs() -> Result<bool, LabError> {
-    let mounts =
-        fs::read_to_string("/proc/self/mounts").map_err(LabError::file("/proc/self/mounts"))?;
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(LabError::file("/proc/self/mounts"))?;
     if is_mounted(&mounts) {
         return Ok(false);
     }
-    command::succeed(
-        Command::new("mount").args(["-t", "bpf", "bpf", MOUNT_POINT]),
-        None,
-    )?;
+    command::succeed(Command::new("mount").args(["-t", "bpf", "bpf", MOUNT_POINT]), None)?;
     Ok(true)
 }
 
@@ -35,11 +31,7 @@ mod tests {
 
     #[test]
     fn only_bpffs_at_its_place_counts() {
-        assert!(is_mounted(
-            "sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,mode=700 0 0\n"
-        ));
-        assert!(!is_mounted(
-            "tmpfs /sys/fs/bpf tmpfs rw 0 0\nbpf /mnt bpf rw 0 0\n"
-        ));
+        assert!(is_mounted("sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,mode=700 0 0\n"));
+        assert!(!is_mounted("tmpfs /sys/fs/bpf tmpfs rw 0 0\nbpf /mnt bpf rw 0 0\n"));
     }
 }

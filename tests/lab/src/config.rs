@@ -31,11 +31,7 @@ pub struct Service {
 /// The services of `cargo xtask run`: web, web-dsr and dns, each also on IPv6.
 #[must_use]
 pub fn demo_services() -> Vec<Service> {
-    let rows = [
-        ("web", 80, "tcp", "nat", 8080),
-        ("web-dsr", 81, "tcp", "dsr", 81),
-        ("dns", 53, "udp", "nat", 5353),
-    ];
+    let rows = [("web", 80, "tcp", "nat", 8080), ("web-dsr", 81, "tcp", "dsr", 81), ("dns", 53, "udp", "nat", 5353)];
     let families = [("", IpAddr::V4(VIP4)), ("6", IpAddr::V6(VIP6))];
     families
         .iter()
@@ -63,10 +59,7 @@ pub fn daemon_section(directory: &RunDirectory, mode: &str) -> String {
         directory.pins().display()
     );
     for interface in ["client0", "farm0"] {
-        let _infallible = write!(
-            text,
-            "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\n"
-        );
+        let _infallible = write!(text, "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\n");
     }
     text
 }
@@ -74,29 +67,16 @@ pub fn daemon_section(directory: &RunDirectory, mode: &str) -> String {
 /// The section of one service, with backends b1 to bN of its own address family.
 #[must_use]
 pub fn service_section(service: &Service, backends: u8) -> String {
-    let Service {
-        name,
-        vip,
-        protocol,
-        forward,
-        scheduler,
-        affinity,
-        backend_port,
-    } = service;
+    let Service { name, vip, protocol, forward, scheduler, affinity, backend_port } = service;
     let mut text = format!(
         "\n[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nmode = \"packet\"\n\
          scheduler = \"{scheduler}\"\nforward = \"{forward}\"\naffinity = \"{affinity}\"\n"
     );
     for number in 1..=backends {
         let [address4, address6] = backend(number);
-        let address = SocketAddr::new(
-            if vip.is_ipv4() { address4 } else { address6 },
-            *backend_port,
-        );
-        let _infallible = write!(
-            text,
-            "\n[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\nweight = 100\n"
-        );
+        let address = SocketAddr::new(if vip.is_ipv4() { address4 } else { address6 }, *backend_port);
+        let _infallible =
+            write!(text, "\n[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\nweight = 100\n");
     }
     text
 }
@@ -104,10 +84,7 @@ pub fn service_section(service: &Service, backends: u8) -> String {
 /// The whole configuration of `cargo xtask run`.
 #[must_use]
 pub fn demo_config(directory: &RunDirectory, mode: &str, backends: u8) -> String {
-    let services: String = demo_services()
-        .iter()
-        .map(|service| service_section(service, backends))
-        .collect();
+    let services: String = demo_services().iter().map(|service| service_section(service, backends)).collect();
     daemon_section(directory, mode) + &services
 }
 

@@ -41,12 +41,7 @@ impl Daemon {
         command.arg("run").arg("--config").arg(file);
         let process = Process::start(namespace, &mut command, directory, NAME)?;
         let log = directory.log(NAME);
-        let mut daemon = Self {
-            process,
-            binary: binary.to_owned(),
-            socket: directory.socket(),
-            log,
-        };
+        let mut daemon = Self { process, binary: binary.to_owned(), socket: directory.socket(), log };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
@@ -58,9 +53,7 @@ impl Daemon {
             ended.is_some() || self.answers()
         });
         match (ended, outcome) {
-            (Some(status), _) => {
-                Err(self.failed(&format!("ended with {status} before it was ready")))
-            }
+            (Some(status), _) => Err(self.failed(&format!("ended with {status} before it was ready"))),
             (None, Err(timeout)) => Err(self.failed(&format!("is not ready ({timeout})"))),
             (None, Ok(())) => Ok(()),
         }
@@ -68,10 +61,7 @@ impl Daemon {
 
     fn answers(&self) -> bool {
         let mut status = self.cli(&["status"]);
-        status
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        status.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         status.status().is_ok_and(|status| status.success())
     }
 
@@ -89,9 +79,7 @@ impl Daemon {
     /// When it cannot be started; how it ends is up to the caller.
     pub fn call(&self, arguments: &[&str]) -> Result<Output, LabError> {
         let mut command = self.cli(arguments);
-        command
-            .output()
-            .map_err(|source| crate::command::start_error(&command, source))
+        command.output().map_err(|source| crate::command::start_error(&command, source))
     }
 
     /// The program itself.
@@ -110,18 +98,12 @@ impl Daemon {
     /// An error that ends in this dispatcher's last words.
     #[must_use]
     pub fn failed(&self, problem: &str) -> LabError {
-        LabError::Daemon {
-            problem: problem.to_owned(),
-            log: last_lines(&self.log),
-        }
+        LabError::Daemon { problem: problem.to_owned(), log: last_lines(&self.log) }
     }
 }
 
 fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(LAST_WORDS)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join("\n")
 }

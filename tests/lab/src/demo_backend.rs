@@ -43,13 +43,9 @@ impl Settings {
     pub fn of_lab(number: u8) -> Self {
         Self {
             name: format!("b{number}"),
-            http: HTTP_PORTS
-                .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-                .to_vec(),
+            http: HTTP_PORTS.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).to_vec(),
             // A datagram's answer must come from the address it went to, so each address has its socket.
-            udp: backend(number)
-                .map(|address| SocketAddr::new(address, UDP_PORT))
-                .to_vec(),
+            udp: backend(number).map(|address| SocketAddr::new(address, UDP_PORT)).to_vec(),
         }
     }
 
@@ -57,11 +53,7 @@ impl Settings {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec!["--name".into(), self.name.clone().into()];
-        let listeners = self
-            .http
-            .iter()
-            .map(|at| ("--http", at))
-            .chain(self.udp.iter().map(|at| ("--udp", at)));
+        let listeners = self.http.iter().map(|at| ("--http", at)).chain(self.udp.iter().map(|at| ("--udp", at)));
         for (option, address) in listeners {
             arguments.extend([option.into(), address.to_string().into()]);
         }
@@ -92,12 +84,7 @@ impl Backend {
         // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d.
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let answer = Answer {
-            backend: &self.name,
-            client,
-            requests,
-            echo,
-        };
+        let answer = Answer { backend: &self.name, client, requests, echo };
         let mut text = serde_json::to_vec(&answer).unwrap_or_default();
         text.push(b'\n');
         text
@@ -122,16 +109,9 @@ impl DemoBackend {
     pub fn start(settings: &Settings) -> io::Result<Self> {
         allow_many_connections();
         let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-        let backend = Arc::new(Backend {
-            name: settings.name.clone(),
-            requests: AtomicU64::new(0),
-        });
+        let backend = Arc::new(Backend { name: settings.name.clone(), requests: AtomicU64::new(0) });
         let listeners = runtime.block_on(listen(settings, &backend))?;
-        Ok(Self {
-            backend,
-            listeners,
-            runtime,
-        })
+        Ok(Self { backend, listeners, runtime })
     }
 
     /// Starts to serve in a namespace, within this process.
@@ -140,9 +120,7 @@ impl DemoBackend {
     /// When an address cannot be listened on.
     pub fn start_in(namespace: &Namespace, settings: &Settings) -> Result<Self, LabError> {
         let subject = format!("the sockets of {}", settings.name);
-        namespace
-            .run(|| Self::start(settings))?
-            .map_err(LabError::file(subject))
+        namespace.run(|| Self::start(settings))?.map_err(LabError::file(subject))
     }
 
     /// How many requests and datagrams it has answered.
@@ -177,8 +155,8 @@ async fn listen(settings: &Settings, backend: &Arc<Backend>) -> io::Result<JoinS
 
 /// Each connection takes a file descriptor, and the usual soft limit of 1,024 is too few.
 fn allow_many_connections() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         eprintln!("the limit of open files stays as it is: {error}");
     }
@@ -190,21 +168,12 @@ mod tests {
 
     #[test]
     fn answers_count_and_name_the_client_in_its_own_family() {
-        let backend = Backend {
-            name: "b1".to_owned(),
-            requests: AtomicU64::new(0),
-        };
+        let backend = Backend { name: "b1".to_owned(), requests: AtomicU64::new(0) };
         let client = "[::ffff:198.51.100.2]:41234".parse().unwrap();
         let expected = "{\"backend\":\"b1\",\"client\":\"198.51.100.2:41234\",\"requests\":1}\n";
-        assert_eq!(
-            String::from_utf8(backend.answer(client, None)).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(backend.answer(client, None)).unwrap(), expected);
         let expected = "{\"backend\":\"b1\",\"client\":\"[2001:db8::2]:5\",\"requests\":2,\"echo\":\"a\\\"b\"}\n";
         let client = "[2001:db8::2]:5".parse().unwrap();
-        assert_eq!(
-            String::from_utf8(backend.answer(client, Some("a\"b"))).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(backend.answer(client, Some("a\"b"))).unwrap(), expected);
     }
 }

@@ -69,18 +69,11 @@ impl RunDirectory {
     /// When another lab has it.
     pub fn claim(self, suffix: &Suffix) -> Result<Claim, LabError> {
         match fs::create_dir(&self.run) {
-            Ok(()) => Ok(Claim {
-                directory: self,
-                removed_on_drop: true,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(LabError::Exists {
-                what: self.run.display().to_string(),
-                flag: suffix.flag(),
-            }),
-            Err(source) => Err(LabError::File {
-                path: self.run,
-                source,
-            }),
+            Ok(()) => Ok(Claim { directory: self, removed_on_drop: true }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(LabError::Exists { what: self.run.display().to_string(), flag: suffix.flag() })
+            }
+            Err(source) => Err(LabError::File { path: self.run, source }),
         }
     }
 
@@ -95,10 +88,7 @@ impl RunDirectory {
                 Ok(()) => any = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(LabError::File {
-                        path: folder.clone(),
-                        source: error,
-                    });
+                    return Err(LabError::File { path: folder.clone(), source: error });
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! A whole lab: namespaces, demo backends, and a dispatcher in front of them.
 
 use crate::{
-    Claim, Daemon, LabError, Namespace, Process, RunDirectory, Suffix, Topology,
-    addresses::backend, config, demo_backend, mount_bpffs, wait_until,
+    Claim, Daemon, LabError, Namespace, Process, RunDirectory, Suffix, Topology, addresses::backend, config,
+    demo_backend, mount_bpffs, wait_until,
 };
 use std::{
     net::{SocketAddr, TcpStream},
@@ -55,18 +55,8 @@ impl Lab {
             .map(|(number, at)| start_backend(number, at, options, files.directory()))
             .collect::<Result<Vec<_>, _>>()?;
         let text = config::demo_config(files.directory(), &options.mode, options.backends);
-        let daemon = Daemon::start(
-            &topology.dispatcher,
-            &options.dispatcher,
-            files.directory(),
-            &text,
-        )?;
-        Ok(Self {
-            daemon,
-            backends,
-            topology,
-            files,
-        })
+        let daemon = Daemon::start(&topology.dispatcher, &options.dispatcher, files.directory(), &text)?;
+        Ok(Self { daemon, backends, topology, files })
     }
 
     /// The namespaces.
@@ -111,18 +101,13 @@ fn start_backend(
     let listens = || {
         let connect = || {
             ports.iter().all(|&port| {
-                backend(number).iter().all(|&address| {
-                    TcpStream::connect_timeout(&SocketAddr::new(address, port), LISTENS_WITHIN)
-                        .is_ok()
-                })
+                backend(number)
+                    .iter()
+                    .all(|&address| TcpStream::connect_timeout(&SocketAddr::new(address, port), LISTENS_WITHIN).is_ok())
             })
         };
         namespace.run(connect).unwrap_or(false)
     };
-    wait_until(
-        &format!("backend {name} listening"),
-        LISTENS_WITHIN,
-        listens,
-    )?;
+    wait_until(&format!("backend {name} listening"), LISTENS_WITHIN, listens)?;
     Ok(process)
 }

@@ -27,16 +27,10 @@ impl Namespace {
     /// When there is one of that name, or without root.
     pub fn create(name: &str) -> Result<Self, LabError> {
         if path_of(name).exists() {
-            return Err(LabError::Exists {
-                what: format!("namespace {name}"),
-                flag: String::new(),
-            });
+            return Err(LabError::Exists { what: format!("namespace {name}"), flag: String::new() });
         }
         command::succeed(Command::new("ip").args(["netns", "add", name]), None)?;
-        let namespace = Self {
-            name: name.to_owned(),
-            deleted_on_drop: true,
-        };
+        let namespace = Self { name: name.to_owned(), deleted_on_drop: true };
         namespace.ip(&["link set lo up"])?;
         Ok(namespace)
     }
@@ -49,10 +43,7 @@ impl Namespace {
         if !path_of(name).exists() {
             return Err(LabError::NoNamespace(name.to_owned()));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            deleted_on_drop: false,
-        })
+        Ok(Self { name: name.to_owned(), deleted_on_drop: false })
     }
 
     /// Its name, as `ip netns` shows it.
@@ -80,14 +71,11 @@ impl Namespace {
         let path = path_of(&self.name);
         let handle = File::open(&path).map_err(LabError::file(path))?;
         let inside = || {
-            setns(handle, CloneFlags::CLONE_NEWNET).map_err(|source| LabError::System {
-                what: format!("cannot enter {}", self.name),
-                source,
-            })?;
+            setns(handle, CloneFlags::CLONE_NEWNET)
+                .map_err(|source| LabError::System { what: format!("cannot enter {}", self.name), source })?;
             Ok(closure())
         };
-        thread::scope(|scope| scope.spawn(inside).join())
-            .unwrap_or_else(|cause| panic::resume_unwind(cause))
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|cause| panic::resume_unwind(cause))
     }
 
     /// Starts a program inside the namespace.
@@ -95,11 +83,7 @@ impl Namespace {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self, command: &mut Command) -> Result<Child, LabError> {
-        self.run(|| {
-            command
-                .spawn()
-                .map_err(|source| command::start_error(command, source))
-        })?
+        self.run(|| command.spawn().map_err(|source| command::start_error(command, source)))?
     }
 
     /// Runs a program inside the namespace to its end, and collects what it prints.
@@ -107,11 +91,7 @@ impl Namespace {
     /// # Errors
     /// When it cannot be started; how it ends is up to the caller.
     pub fn output(&self, command: &mut Command) -> Result<Output, LabError> {
-        self.run(|| {
-            command
-                .output()
-                .map_err(|source| command::start_error(command, source))
-        })?
+        self.run(|| command.output().map_err(|source| command::start_error(command, source)))?
     }
 
     /// Runs a program inside the namespace to its end, on the caller's terminal.
@@ -119,11 +99,7 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::output`].
     pub fn status(&self, command: &mut Command) -> Result<ExitStatus, LabError> {
-        self.run(|| {
-            command
-                .status()
-                .map_err(|source| command::start_error(command, source))
-        })?
+        self.run(|| command.status().map_err(|source| command::start_error(command, source)))?
     }
 
     /// Runs a program inside the namespace that must succeed; returns what it printed.
@@ -139,10 +115,7 @@ impl Namespace {
     /// # Errors
     /// When a line fails; those before it have been carried out.
     pub fn ip<L: AsRef<str> + Sync>(&self, lines: &[L]) -> Result<(), LabError> {
-        let batch: String = lines
-            .iter()
-            .map(|line| format!("{}\n", line.as_ref()))
-            .collect();
+        let batch: String = lines.iter().map(|line| format!("{}\n", line.as_ref())).collect();
         self.run(|| command::succeed(Command::new("ip").args(["-batch", "-"]), Some(&batch)))??;
         Ok(())
     }

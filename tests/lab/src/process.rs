@@ -38,21 +38,10 @@ impl Process {
         name: &str,
     ) -> Result<Self, LabError> {
         let log = directory.log(name);
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .map_err(LabError::file(&log))?;
+        let output = File::options().create(true).append(true).open(&log).map_err(LabError::file(&log))?;
         let errors = output.try_clone().map_err(LabError::file(&log))?;
-        program
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
-        let process = Self {
-            child: namespace.spawn(program)?,
-            ended_on_drop: true,
-        };
+        program.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let process = Self { child: namespace.spawn(program)?, ended_on_drop: true };
         if let Some(entry) = Entry::of(process.id(), name) {
             record::append(&directory.record(), &entry)?;
         }
@@ -70,9 +59,7 @@ impl Process {
     /// # Errors
     /// When the system does not say.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, LabError> {
-        self.child
-            .try_wait()
-            .map_err(LabError::file(format!("/proc/{}", self.child.id())))
+        self.child.try_wait().map_err(LabError::file(format!("/proc/{}", self.child.id())))
     }
 
     /// Sends a signal.
@@ -80,10 +67,7 @@ impl Process {
     /// # Errors
     /// When the program has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
-        let system = |source| LabError::System {
-            what: format!("cannot send {signal}"),
-            source,
-        };
+        let system = |source| LabError::System { what: format!("cannot send {signal}"), source };
         let Ok(pid) = i32::try_from(self.child.id()) else {
             return Err(system(nix::Error::ESRCH));
         };
@@ -104,10 +88,7 @@ impl Process {
         });
         if outcome.is_err() {
             let subject = format!("/proc/{}", self.child.id());
-            self.child
-                .kill()
-                .and_then(|()| self.child.wait())
-                .map_err(LabError::file(subject))?;
+            self.child.kill().and_then(|()| self.child.wait()).map_err(LabError::file(subject))?;
         }
         outcome
     }

@@ -20,22 +20,14 @@ impl Entry {
     /// Describes a process that runs now.
     pub(crate) fn of(pid: u32, name: &str) -> Option<Self> {
         let start_ticks = start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        Some(Self {
-            pid: i32::try_from(pid).ok()?,
-            start_ticks,
-            name: name.to_owned(),
-        })
+        Some(Self { pid: i32::try_from(pid).ok()?, start_ticks, name: name.to_owned() })
     }
 
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.splitn(3, ' ');
         let pid = words.next()?.parse().ok()?;
         let start_ticks = words.next()?.parse().ok()?;
-        Some(Self {
-            pid,
-            start_ticks,
-            name: words.next()?.to_owned(),
-        })
+        Some(Self { pid, start_ticks, name: words.next()?.to_owned() })
     }
 
     /// Whether that very process still runs. One that ended and was not collected yet does not.
@@ -62,21 +54,13 @@ impl fmt::Display for Entry {
 
 /// Adds a process to a record.
 pub(crate) fn append(record: &Path, entry: &Entry) -> Result<(), LabError> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(record)
-        .map_err(LabError::file(record))?;
+    let mut file = OpenOptions::new().create(true).append(true).open(record).map_err(LabError::file(record))?;
     writeln!(file, "{entry}").map_err(LabError::file(record))
 }
 
 /// The processes of a record; none when there is no record.
 pub(crate) fn read(record: &Path) -> Vec<Entry> {
-    fs::read_to_string(record)
-        .unwrap_or_default()
-        .lines()
-        .filter_map(Entry::parse)
-        .collect()
+    fs::read_to_string(record).unwrap_or_default().lines().filter_map(Entry::parse).collect()
 }
 
 fn start_ticks(stat: &str) -> Option<u64> {
@@ -94,11 +78,7 @@ mod tests {
 
     #[test]
     fn entries_survive_the_file() {
-        let entry = Entry {
-            pid: 17,
-            start_ticks: 4711,
-            name: "demo backend b1".to_owned(),
-        };
+        let entry = Entry { pid: 17, start_ticks: 4711, name: "demo backend b1".to_owned() };
         assert_eq!(Entry::parse(&entry.to_string()), Some(entry));
         assert_eq!(Entry::parse("nonsense"), None);
     }
@@ -113,10 +93,7 @@ mod tests {
     fn a_reused_number_is_not_the_process() {
         let this = Entry::of(std::process::id(), "test").unwrap();
         assert!(this.is_alive());
-        let earlier = Entry {
-            start_ticks: this.start_ticks - 1,
-            ..this
-        };
+        let earlier = Entry { start_ticks: this.start_ticks - 1, ..this };
         assert!(!earlier.is_alive());
     }
 }

@@ -17,9 +17,7 @@ impl Suffix {
     /// The command-line option that names this lab, with a space before it; empty for the lab without a suffix.
     #[must_use]
     pub fn flag(&self) -> String {
-        self.0
-            .strip_prefix('-')
-            .map_or_else(String::new, |word| format!(" --suffix {word}"))
+        self.0.strip_prefix('-').map_or_else(String::new, |word| format!(" --suffix {word}"))
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::{
     LabError, Namespace, Suffix,
     addresses::{
-        CLIENT_HOSTS, DISPATCHER_CLIENT_SIDE4, DISPATCHER_CLIENT_SIDE6, DISPATCHER_FARM_SIDE4,
-        DISPATCHER_FARM_SIDE6, MOST_BACKENDS, VIP_NETWORK4, VIP_NETWORK6, VIP4, VIP6, backend4,
-        backend6, client4, client6,
+        CLIENT_HOSTS, DISPATCHER_CLIENT_SIDE4, DISPATCHER_CLIENT_SIDE6, DISPATCHER_FARM_SIDE4, DISPATCHER_FARM_SIDE6,
+        MOST_BACKENDS, VIP_NETWORK4, VIP_NETWORK6, VIP4, VIP6, backend4, backend6, client4, client6,
     },
     command, namespace, wait_until,
 };
@@ -35,11 +34,7 @@ pub struct Topology {
 pub fn namespace_names(suffix: &Suffix, backends: u8) -> Vec<String> {
     let fixed = ["dsp-client", "dsp-lb1", "dsp-farm"].map(str::to_owned);
     let farm = (1..=backends).map(|number| format!("dsp-b{number}"));
-    fixed
-        .into_iter()
-        .chain(farm)
-        .map(|base| suffix.apply(&base))
-        .collect()
+    fixed.into_iter().chain(farm).map(|base| suffix.apply(&base)).collect()
 }
 
 impl Topology {
@@ -52,28 +47,17 @@ impl Topology {
             return Err(LabError::NotRoot);
         }
         if !(1..=MOST_BACKENDS).contains(&backends) {
-            return Err(LabError::BackendCount {
-                wanted: backends,
-                most: MOST_BACKENDS,
-            });
+            return Err(LabError::BackendCount { wanted: backends, most: MOST_BACKENDS });
         }
-        if let Some(name) = namespace_names(suffix, backends)
-            .iter()
-            .find(|name| namespace::exists(name))
-        {
-            return Err(LabError::Exists {
-                what: format!("namespace {name}"),
-                flag: suffix.flag(),
-            });
+        if let Some(name) = namespace_names(suffix, backends).iter().find(|name| namespace::exists(name)) {
+            return Err(LabError::Exists { what: format!("namespace {name}"), flag: suffix.flag() });
         }
         let create = |base: &str| Namespace::create(&suffix.apply(base));
         let topology = Self {
             client: create("dsp-client")?,
             dispatcher: create("dsp-lb1")?,
             farm: create("dsp-farm")?,
-            backends: (1..=backends)
-                .map(|number| create(&format!("dsp-b{number}")))
-                .collect::<Result<_, _>>()?,
+            backends: (1..=backends).map(|number| create(&format!("dsp-b{number}"))).collect::<Result<_, _>>()?,
         };
         topology.tune_kernel()?;
         topology.cable()?;
@@ -94,9 +78,7 @@ impl Topology {
             IpAddr::V6(_) => (128, " nodad"),
         };
         let line = format!("addr add {vip}/{bits} dev lo{option}");
-        self.backends
-            .iter()
-            .try_for_each(|backend| backend.ip(&[&line]))
+        self.backends.iter().try_for_each(|backend| backend.ip(&[&line]))
     }
 
     /// Lets all namespaces live on after this value.
@@ -105,15 +87,11 @@ impl Topology {
     }
 
     fn all(&self) -> impl Iterator<Item = &Namespace> {
-        [&self.client, &self.dispatcher, &self.farm]
-            .into_iter()
-            .chain(&self.backends)
+        [&self.client, &self.dispatcher, &self.farm].into_iter().chain(&self.backends)
     }
 
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Namespace> {
-        [&mut self.client, &mut self.dispatcher, &mut self.farm]
-            .into_iter()
-            .chain(&mut self.backends)
+        [&mut self.client, &mut self.dispatcher, &mut self.farm].into_iter().chain(&mut self.backends)
     }
 
     /// Settings that must be there before the interfaces are, which inherit them.
@@ -128,10 +106,7 @@ impl Topology {
                 ("net/ipv4/conf/default/rp_filter", "0"),
             ])?;
         }
-        self.dispatcher.sysctl(&[
-            ("net/ipv4/ip_forward", "1"),
-            ("net/ipv6/conf/all/forwarding", "1"),
-        ])?;
+        self.dispatcher.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         for backend in &self.backends {
             backend.sysctl(&[
                 // The service address on lo must not be announced: the dispatcher alone answers for it.
@@ -143,10 +118,7 @@ impl Topology {
             ])?;
         }
         // A bridge hands its frames to netfilter where that is compiled in, which drops malformed ones.
-        if self
-            .farm
-            .run(|| Path::new("/proc/sys/net/bridge").exists())?
-        {
+        if self.farm.run(|| Path::new("/proc/sys/net/bridge").exists())? {
             self.farm.sysctl(&[
                 ("net/bridge/bridge-nf-call-iptables", "0"),
                 ("net/bridge/bridge-nf-call-ip6tables", "0"),
@@ -167,21 +139,14 @@ impl Topology {
             batch += &veth(BACKEND_INTERFACE, backend, &port, &self.farm);
         }
         command::succeed(Command::new("ip").args(["-batch", "-"]), Some(&batch))?;
-        let mut bridge = vec![
-            "link add farm type bridge stp_state 0 forward_delay 0 mcast_snooping 0".to_owned(),
-        ];
-        bridge.extend(
-            self.farm_ports()
-                .map(|port| format!("link set {port} master farm")),
-        );
+        let mut bridge = vec!["link add farm type bridge stp_state 0 forward_delay 0 mcast_snooping 0".to_owned()];
+        bridge.extend(self.farm_ports().map(|port| format!("link set {port} master farm")));
         self.farm.ip(&bridge)
     }
 
     /// The bridge's ports to the backends, each with the namespace at its other end.
     fn backend_ports(&self) -> impl Iterator<Item = (String, &Namespace)> {
-        (1_u8..)
-            .zip(&self.backends)
-            .map(|(number, backend)| (format!("b{number}"), backend))
+        (1_u8..).zip(&self.backends).map(|(number, backend)| (format!("b{number}"), backend))
     }
 
     fn farm_ports(&self) -> impl Iterator<Item = String> {
@@ -189,49 +154,26 @@ impl Topology {
     }
 
     fn interfaces(&self) -> Vec<(&Namespace, String)> {
-        let fixed = [
-            (&self.client, CLIENT_INTERFACE),
-            (&self.dispatcher, "client0"),
-            (&self.dispatcher, "farm0"),
-        ];
-        let farm = self
-            .farm_ports()
-            .chain(["farm".to_owned()])
-            .map(|port| (&self.farm, port));
-        let backends = self
-            .backends
-            .iter()
-            .map(|backend| (backend, BACKEND_INTERFACE.to_owned()));
-        fixed
-            .into_iter()
-            .map(|(at, name)| (at, name.to_owned()))
-            .chain(farm)
-            .chain(backends)
-            .collect()
+        let fixed = [(&self.client, CLIENT_INTERFACE), (&self.dispatcher, "client0"), (&self.dispatcher, "farm0")];
+        let farm = self.farm_ports().chain(["farm".to_owned()]).map(|port| (&self.farm, port));
+        let backends = self.backends.iter().map(|backend| (backend, BACKEND_INTERFACE.to_owned()));
+        fixed.into_iter().map(|(at, name)| (at, name.to_owned())).chain(farm).chain(backends).collect()
     }
 
     /// A veth drops redirected frames unless its receiving end has GRO (or XDP) on, and checksums that
     /// were left to hardware which is not there are wrong in every frame that XDP forwards.
     fn switch_offloads(&self) -> Result<(), LabError> {
         const FEATURES: [&str; 8] = ["gro", "on", "tx", "off", "tso", "off", "gso", "off"];
-        self.interfaces()
-            .into_iter()
-            .try_for_each(|(namespace, interface)| {
-                namespace.succeed(
-                    Command::new("ethtool")
-                        .args(["-K", &interface])
-                        .args(FEATURES),
-                )?;
-                Ok(())
-            })
+        self.interfaces().into_iter().try_for_each(|(namespace, interface)| {
+            namespace.succeed(Command::new("ethtool").args(["-K", &interface]).args(FEATURES))?;
+            Ok(())
+        })
     }
 
     fn bring_up(&self) -> Result<(), LabError> {
         self.interfaces()
             .into_iter()
-            .try_for_each(|(namespace, interface)| {
-                namespace.ip(&[format!("link set {interface} up")])
-            })
+            .try_for_each(|(namespace, interface)| namespace.ip(&[format!("link set {interface} up")]))
     }
 
     fn address(&self) -> Result<(), LabError> {
@@ -260,10 +202,7 @@ impl Topology {
         for (number, backend) in (1_u8..).zip(&self.backends) {
             backend.ip(&[
                 format!("addr add {}/24 dev {BACKEND_INTERFACE}", backend4(number)),
-                format!(
-                    "addr add {}/64 dev {BACKEND_INTERFACE} nodad",
-                    backend6(number)
-                ),
+                format!("addr add {}/64 dev {BACKEND_INTERFACE} nodad", backend6(number)),
                 format!("route add default via {DISPATCHER_FARM_SIDE4}"),
                 format!("route add ::/0 via {DISPATCHER_FARM_SIDE6}"),
             ])?;
@@ -277,15 +216,9 @@ impl Topology {
             let is_up = || {
                 let mut show = Command::new("ip");
                 show.args(["-oneline", "link", "show", "dev", &interface]);
-                namespace
-                    .succeed(&mut show)
-                    .is_ok_and(|line| line.contains(" state UP "))
+                namespace.succeed(&mut show).is_ok_and(|line| line.contains(" state UP "))
             };
-            wait_until(
-                &format!("{interface} of {} up", namespace.name()),
-                LINKS_UP_WITHIN,
-                is_up,
-            )?;
+            wait_until(&format!("{interface} of {} up", namespace.name()), LINKS_UP_WITHIN, is_up)?;
         }
         Ok(())
     }

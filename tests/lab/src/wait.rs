@@ -13,25 +13,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// When it still does not hold after `bound`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the bound is real time, for real programs"
-)]
-pub fn wait_until(
-    what: &str,
-    bound: Duration,
-    mut holds: impl FnMut() -> bool,
-) -> Result<(), LabError> {
+#[expect(clippy::disallowed_methods, reason = "the bound is real time, for real programs")]
+pub fn wait_until(what: &str, bound: Duration, mut holds: impl FnMut() -> bool) -> Result<(), LabError> {
     let start = Instant::now();
     loop {
         if holds() {
             return Ok(());
         }
         if start.elapsed() >= bound {
-            return Err(LabError::Timeout {
-                what: what.to_owned(),
-                bound,
-            });
+            return Err(LabError::Timeout { what: what.to_owned(), bound });
         }
         thread::sleep(PAUSE);
     }
@@ -50,9 +40,6 @@ mod tests {
         })
         .unwrap();
         let error = wait_until("the impossible", Duration::ZERO, || false).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the impossible did not happen within 0ns"
-        );
+        assert_eq!(error.to_string(), "the impossible did not happen within 0ns");
     }
 }

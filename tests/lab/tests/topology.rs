@@ -1,9 +1,5 @@
 //! The lab itself: it carries traffic of both families, and leaves nothing behind.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, its helpers too")]
 
 use dispatcher_lab::{
     LabError, Namespace, Status, Suffix, Topology,
@@ -18,14 +14,8 @@ use std::{
 
 /// Whether namespaces can be made here. Without root the test says so and ends, but never in CI.
 fn is_capable() -> bool {
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout == b"0\n");
-    assert!(
-        is_root || std::env::var_os("CI").is_none(),
-        "network namespaces need root"
-    );
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    assert!(is_root || std::env::var_os("CI").is_none(), "network namespaces need root");
     if !is_root {
         eprintln!("skipped: network namespaces need root");
     }
@@ -39,14 +29,7 @@ fn suffix(mark: char) -> Suffix {
 
 fn curl(namespace: &Namespace, url: &str) -> String {
     let mut curl = Command::new("curl");
-    curl.args([
-        "--silent",
-        "--show-error",
-        "--globoff",
-        "--max-time",
-        "10",
-        url,
-    ]);
+    curl.args(["--silent", "--show-error", "--globoff", "--max-time", "10", url]);
     namespace.succeed(&mut curl).unwrap()
 }
 
@@ -63,40 +46,19 @@ fn client_and_backends_reach_each_other_and_nothing_is_left() {
         .collect();
     for number in 1..=2 {
         for address in backend(number) {
-            let answer = curl(
-                &topology.client,
-                &format!("http://{}/", SocketAddr::new(address, 8080)),
-            );
-            assert!(
-                answer.starts_with(&format!("{{\"backend\":\"b{number}\",\"client\":")),
-                "{answer}"
-            );
+            let answer = curl(&topology.client, &format!("http://{}/", SocketAddr::new(address, 8080)));
+            assert!(answer.starts_with(&format!("{{\"backend\":\"b{number}\",\"client\":")), "{answer}");
             let echo = datagram(&topology.client, SocketAddr::new(address, 5353));
             assert!(echo.contains("\"echo\":\"hello\""), "{echo}");
         }
     }
-    let answer = curl(
-        &topology.client,
-        &format!("http://{}/", SocketAddr::new(backend(1)[0], 8080)),
-    );
-    assert!(
-        answer.contains(&format!("\"client\":\"{}:", client4(2))),
-        "{answer}"
-    );
-    let bytes = curl(
-        &topology.client,
-        &format!(
-            "http://{}/bytes/3000000",
-            SocketAddr::new(backend(2)[1], 8080)
-        ),
-    );
+    let answer = curl(&topology.client, &format!("http://{}/", SocketAddr::new(backend(1)[0], 8080)));
+    assert!(answer.contains(&format!("\"client\":\"{}:", client4(2))), "{answer}");
+    let bytes = curl(&topology.client, &format!("http://{}/bytes/3000000", SocketAddr::new(backend(2)[1], 8080)));
     assert_eq!(bytes.len(), 3_000_000);
     // Two plain and two datagrams each, and one more; bytes are not counted.
     assert_eq!(servers.iter().map(DemoBackend::requests).sum::<u64>(), 9);
-    assert!(matches!(
-        Topology::build(&suffix, 2),
-        Err(LabError::Exists { .. })
-    ));
+    assert!(matches!(Topology::build(&suffix, 2), Err(LabError::Exists { .. })));
     drop(servers);
     drop(topology);
     assert!(Status::of(&suffix).is_absent());
@@ -130,19 +92,14 @@ fn frames_are_whole_on_every_cable() {
         (&topology.backends[0], "net0"),
     ];
     for (namespace, interface) in cables {
-        let features = namespace
-            .succeed(Command::new("ethtool").args(["-k", interface]))
-            .unwrap();
+        let features = namespace.succeed(Command::new("ethtool").args(["-k", interface])).unwrap();
         for wanted in [
             "generic-receive-offload: on",
             "tx-checksumming: off",
             "tcp-segmentation-offload: off",
             "generic-segmentation-offload: off",
         ] {
-            assert!(
-                features.contains(wanted),
-                "{interface}: {wanted} is not in\n{features}"
-            );
+            assert!(features.contains(wanted), "{interface}: {wanted} is not in\n{features}");
         }
     }
 }

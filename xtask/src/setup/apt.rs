@@ -26,40 +26,23 @@ pub(crate) fn offers(package: &str) -> Result<bool> {
         return Ok(false);
     };
     update()?;
-    let output = Command::new(apt_cache)
-        .args(["policy", package])
-        .output()
-        .context("cannot start apt-cache")?;
+    let output = Command::new(apt_cache).args(["policy", package]).output().context("cannot start apt-cache")?;
     let policy = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(policy.lines().any(|line| {
-        line.trim()
-            .strip_prefix("Candidate: ")
-            .is_some_and(|version| version != "(none)")
-    }))
+    Ok(policy.lines().any(|line| line.trim().strip_prefix("Candidate: ").is_some_and(|version| version != "(none)")))
 }
 
 /// Installs packages, for a reason that is shown.
 pub(crate) fn install(packages: &[&str], reason: &str) -> Result<()> {
     let names = packages.join(" ");
     if !is_available() {
-        bail!(
-            "this machine has no apt-get to install {names} with ({reason}): install them by hand"
-        );
+        bail!("this machine has no apt-get to install {names} with ({reason}): install them by hand");
     }
     eprintln!("setup: installing the Debian packages {names} ({reason})");
     update()?;
     let _guard = NoServices::begin()?;
     // Nothing that is there already may be removed for these: rustc-web conflicts with Debian's rustc.
     let mut command = as_root("apt-get")?;
-    command
-        .args([
-            "-y",
-            "-q",
-            "--no-install-recommends",
-            "--no-remove",
-            "install",
-        ])
-        .args(packages);
+    command.args(["-y", "-q", "--no-install-recommends", "--no-remove", "install"]).args(packages);
     run(&mut command)
 }
 
@@ -89,9 +72,7 @@ fn as_root(program: &str) -> Result<Command> {
         return Ok(command);
     }
     let Some(sudo) = programs::find("sudo") else {
-        bail!(
-            "installing packages needs root, and there is no sudo: run `cargo xtask setup` as root once"
-        );
+        bail!("installing packages needs root, and there is no sudo: run `cargo xtask setup` as root once");
     };
     let mut command = Command::new(sudo);
     command.arg("env").arg(UNATTENDED).arg(program);
@@ -115,8 +96,7 @@ impl NoServices {
             .open(POLICY)
             .with_context(|| format!("cannot write {POLICY}"))?;
         // 101: action forbidden by policy.
-        file.write_all(b"#!/bin/sh\nexit 101\n")
-            .with_context(|| format!("cannot write {POLICY}"))?;
+        file.write_all(b"#!/bin/sh\nexit 101\n").with_context(|| format!("cannot write {POLICY}"))?;
         Ok(Self { is_ours: true })
     }
 }

@@ -29,19 +29,12 @@ fn install(missing: &Missing) -> Result<()> {
         install_compiler()?;
     }
     // A linker of another LLVM than the compiler's counts as missing, too.
-    if missing.linker.is_some() {
-        linker::install()
-    } else {
-        Ok(())
-    }
+    if missing.linker.is_some() { linker::install() } else { Ok(()) }
 }
 
 fn install_compiler() -> Result<()> {
     if apt::is_available() && apt::offers(DEBIAN_COMPILER[0])? {
-        return apt::install(
-            &DEBIAN_COMPILER,
-            "the eBPF program's compiler, and the source of its library",
-        );
+        return apt::install(&DEBIAN_COMPILER, "the eBPF program's compiler, and the source of its library");
     }
     let Some(rustup) = programs::find("rustup") else {
         bail!(

@@ -27,22 +27,12 @@ impl Filling {
     /// So many bytes, at so many a second, or as fast as they are taken.
     pub(super) fn new(count: u64, rate: Option<u64>) -> Self {
         let Some(rate) = rate else {
-            return Self {
-                remaining: count,
-                chunk: CHUNK,
-                pace: None,
-            };
+            return Self { remaining: count, chunk: CHUNK, pace: None };
         };
-        let chunk = u16::try_from(rate / PIECES_A_SECOND)
-            .unwrap_or(CHUNK)
-            .max(1);
+        let chunk = u16::try_from(rate / PIECES_A_SECOND).unwrap_or(CHUNK).max(1);
         let nanoseconds = 1_000_000_000 * u64::from(chunk) / rate;
         let pace = interval(Duration::from_nanos(nanoseconds.max(1)));
-        Self {
-            remaining: count,
-            chunk,
-            pace: Some(pace),
-        }
+        Self { remaining: count, chunk, pace: Some(pace) }
     }
 }
 
@@ -60,9 +50,7 @@ impl Body for Filling {
         if let Some(pace) = &mut self.pace {
             ready!(pace.poll_tick(context));
         }
-        let length = u16::try_from(self.remaining)
-            .unwrap_or(self.chunk)
-            .min(self.chunk);
+        let length = u16::try_from(self.remaining).unwrap_or(self.chunk).min(self.chunk);
         self.remaining -= u64::from(length);
         let piece = Bytes::from_static(&FILLING).slice(..usize::from(length));
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -85,11 +73,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_has_exactly_its_length() {
         for count in [0, 1, 65_535, 65_536, 1_000_000] {
-            let body = Filling::new(count, None)
-                .collect()
-                .await
-                .unwrap()
-                .to_bytes();
+            let body = Filling::new(count, None).collect().await.unwrap().to_bytes();
             assert_eq!(body.len() as u64, count);
         }
     }
@@ -97,11 +81,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept_within_one_piece() {
         let start = tokio::time::Instant::now();
-        let body = Filling::new(100_000, Some(20_000))
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes();
+        let body = Filling::new(100_000, Some(20_000)).collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), 100_000);
         let seconds = start.elapsed().as_secs_f64();
         assert!((4.9..=5.1).contains(&seconds), "{seconds}");

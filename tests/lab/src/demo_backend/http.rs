@@ -25,11 +25,7 @@ type Reply = Response<Either<Full<Bytes>, Filling>>;
 
 /// Listens for connections.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -39,9 +35,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) async fn accept(listener: TcpListener, backend: Arc<Backend>) {
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => {
-                drop(tokio::spawn(converse(stream, client, Arc::clone(&backend))))
-            }
+            Ok((stream, client)) => drop(tokio::spawn(converse(stream, client, Arc::clone(&backend)))),
             Err(error) => {
                 // Out of descriptors, mostly: connections that end give some back.
                 eprintln!("cannot accept a connection: {error}");
@@ -56,9 +50,7 @@ async fn converse(stream: TcpStream, client: SocketAddr, backend: Arc<Backend>) 
         let reply = reply(&request, client, &backend);
         async { Ok::<_, Infallible>(reply) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     // A client that goes away in the middle is its own business.
     let _outcome = connection.await;
 }
@@ -68,9 +60,7 @@ fn reply(request: &Request<Incoming>, client: SocketAddr, backend: &Backend) -> 
         Route::Answer => {
             let text = Full::from(backend.answer(client, None));
             let mut reply = Response::new(Either::Left(text));
-            reply
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             reply
         }
         Route::Bytes { count, rate } => Response::new(Either::Right(Filling::new(count, rate))),

@@ -31,17 +31,10 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Route {
     let Ok(count) = count.parse() else {
         return Route::Bad("the path is /bytes/NUMBER");
     };
-    match uri
-        .query()
-        .and_then(|query| query.strip_prefix("rate="))
-        .map(str::parse)
-    {
+    match uri.query().and_then(|query| query.strip_prefix("rate=")).map(str::parse) {
         None if uri.query().is_some() => Route::Bad("the only option is ?rate=BYTES_A_SECOND"),
         None => Route::Bytes { count, rate: None },
-        Some(Ok(rate)) if rate > 0 => Route::Bytes {
-            count,
-            rate: Some(rate),
-        },
+        Some(Ok(rate)) if rate > 0 => Route::Bytes { count, rate: Some(rate) },
         Some(_) => Route::Bad("the rate is a number of bytes a second, more than 0"),
     }
 }
@@ -57,27 +50,12 @@ mod tests {
     #[test]
     fn every_kind_of_request_is_told_apart() {
         assert_eq!(get("/"), Route::Answer);
-        assert_eq!(
-            get("/bytes/1000000000"),
-            Route::Bytes {
-                count: 1_000_000_000,
-                rate: None
-            }
-        );
-        assert_eq!(
-            get("/bytes/10?rate=5"),
-            Route::Bytes {
-                count: 10,
-                rate: Some(5)
-            }
-        );
+        assert_eq!(get("/bytes/1000000000"), Route::Bytes { count: 1_000_000_000, rate: None });
+        assert_eq!(get("/bytes/10?rate=5"), Route::Bytes { count: 10, rate: Some(5) });
         assert_eq!(get("/bytes/"), Route::Bad("the path is /bytes/NUMBER"));
         assert!(matches!(get("/bytes/10?rate=0"), Route::Bad(_)));
         assert!(matches!(get("/bytes/10?speed=1"), Route::Bad(_)));
         assert_eq!(get("/elsewhere"), Route::NotFound);
-        assert_eq!(
-            route(&Method::POST, &Uri::from_static("/")),
-            Route::MethodNotAllowed
-        );
+        assert_eq!(route(&Method::POST, &Uri::from_static("/")), Route::MethodNotAllowed);
     }
 }
