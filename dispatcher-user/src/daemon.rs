@@ -136,7 +136,7 @@ impl Daemon {
         Ok((daemon, Channels { events: receiver, tasks, _sweeper: sweeper }, events))
     }
 
-    /// Attaches to every configured interface, or to none.
+    /// Attaches to every configured interface, or to none; takes over what an earlier daemon had attached to besides.
     async fn attach_all(&mut self) -> Result<(), Failure> {
         for interface in self.config.interfaces.clone() {
             if let Err(failure) = self.kernel.attach(&interface.name, interface.mode).await {
@@ -144,7 +144,8 @@ impl Daemon {
                 return Err(failure);
             }
         }
-        if self.config.interfaces.is_empty() {
+        self.kernel.take_over_others().await;
+        if self.kernel.attachments.iter().next().is_none() {
             tracing::warn!("attached to no interface; `dispatcher attach IF` does it");
         }
         Ok(())

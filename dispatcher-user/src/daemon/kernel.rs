@@ -15,7 +15,7 @@ use crate::{
         tables::Tables,
     },
     failure::{Code, Failure},
-    interface::{InterfaceError, mode_name},
+    interface::{self, InterfaceError, mode_name},
 };
 
 /// How the daemon reaches the kernel.
@@ -111,6 +111,22 @@ impl Kernel {
             return Err(failure.cause(error));
         }
         Ok(())
+    }
+
+    /// Takes over links that an earlier daemon left on interfaces which nobody has named since, or removes them.
+    pub(super) async fn take_over_others(&mut self) {
+        let known: Vec<String> = self.attachments.iter().map(|(name, _)| name.to_owned()).collect();
+        let left = self.pins.linked_interfaces().unwrap_or_default();
+        for name in left.into_iter().filter(|name| !known.contains(name)) {
+            let mode = interface::look(&name).await.ok().and_then(|found| found.xdp?.mode);
+            let outcome = match mode {
+                Some(mode) => self.attach(&name, mode).await,
+                None => self.pins.remove_link(&name).map_err(pin_failure),
+            };
+            if let Err(failure) = outcome {
+                tracing::warn!("{failure}");
+            }
+        }
     }
 
     /// Detaches from an interface.

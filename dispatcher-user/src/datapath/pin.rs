@@ -98,6 +98,14 @@ impl PinDirectory {
         link_path(&self.path, interface)
     }
 
+    /// Removes the pin of an interface's link.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_link(&self, interface: &str) -> Result<(), PinError> {
+        remove(&self.link(interface))
+    }
+
     /// The interfaces whose links are pinned.
     ///
     /// # Errors
