@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod check;
 mod demo_backend;
 mod lab;
 mod programs;
 mod run;
 mod setup;
+mod test;
 mod workspace;
 
 use anyhow::Result;
@@ -31,6 +33,10 @@ enum Command {
     Run(run::Arguments),
     /// Keeps a lab in the background
     Lab(lab::Arguments),
+    /// Runs all tests: host, kernel, end to end
+    Test(test::Arguments),
+    /// Checks format, lints, documentation, dependencies and the architecture's invariants
+    Check(check::Arguments),
     /// Serves as one backend of a lab
     #[command(hide = true)]
     DemoBackend(demo_backend::Arguments),
@@ -52,6 +58,8 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Build(arguments) => build::execute(&arguments),
         Command::Run(arguments) => run::execute(&arguments),
         Command::Lab(arguments) => lab::execute(arguments),
+        Command::Test(arguments) => test::execute(&arguments),
+        Command::Check(arguments) => check::execute(&arguments),
         Command::DemoBackend(arguments) => demo_backend::execute(arguments),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// The folder of the workspace's manifest.
@@ -50,4 +50,16 @@ pub(crate) fn must(command: &mut Command) -> Result<()> {
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a command that must succeed prints.
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("`{}` ended with {}", describe(command), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -1,0 +1,81 @@
+//! `check`: everything about the repository that can be checked without running the dispatcher.
+
+mod architecture;
+mod dependencies;
+mod licence;
+mod source;
+
+use crate::{build, setup, workspace};
+use anyhow::{Result, bail};
+use std::process::{Command, ExitCode};
+
+/// There is nothing to choose: all checks are run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+/// A check: its name, and what does it.
+type Check = (&'static str, fn() -> Result<()>);
+
+/// The quick ones first.
+const CHECKS: [Check; 7] = [
+    ("format", format),
+    ("architecture", architecture::check),
+    ("lock files", lock_files),
+    ("dependencies", dependencies::check),
+    ("lints", lints),
+    ("documentation", documentation),
+    ("reproducible object", build::check_reproducible),
+];
+
+pub(crate) fn execute(_: &Arguments) -> Result<ExitCode> {
+    setup::ensure(&[setup::Group::Toolchain])?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        eprintln!("check: {name}");
+        if let Err(error) = check() {
+            eprintln!("check: {name} failed: {error:#}");
+            failed.push(name);
+        }
+    }
+    let total = CHECKS.len();
+    if !failed.is_empty() {
+        bail!("{} of {total} checks failed: {}", failed.len(), failed.join(", "));
+    }
+    println!("all {total} checks passed: {}", CHECKS.map(|(name, _)| name).join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn format() -> Result<()> {
+    workspace::must(workspace::cargo()?.args(["fmt", "--all", "--check"]))?;
+    let mut ebpf = workspace::cargo()?;
+    ebpf.args(["fmt", "--check", "--manifest-path", EBPF_MANIFEST]);
+    workspace::must(&mut ebpf)
+}
+
+const EBPF_MANIFEST: &str = "dispatcher-ebpf/Cargo.toml";
+
+/// A lock file that a build would have to change is not the one that was tested.
+fn lock_files() -> Result<()> {
+    for manifest in ["Cargo.toml", EBPF_MANIFEST] {
+        workspace::stdout_of(&mut metadata(manifest)?)?;
+    }
+    Ok(())
+}
+
+/// Cargo's description of a workspace and of everything it depends on, as JSON.
+fn metadata(manifest: &str) -> Result<Command> {
+    let mut command = workspace::cargo()?;
+    command.args(["metadata", "--locked", "--format-version", "1", "--manifest-path", manifest]);
+    Ok(command)
+}
+
+fn lints() -> Result<()> {
+    let mut cargo = workspace::cargo()?;
+    workspace::must(cargo.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    let mut cargo = workspace::cargo()?;
+    cargo.args(["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "--deny warnings");
+    workspace::must(&mut cargo)
+}
