@@ -1,9 +1,14 @@
 //! The configuration: what a dispatcher is told before it starts.
 
+mod dump;
+pub mod rules;
+pub mod words;
+
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::dump::dump;
 use crate::core::model::ServiceSpec;
 
 /// Where the configuration is looked for if none is named.

@@ -8,3 +8,4 @@ pub mod datapath;
 pub mod failure;
 pub mod interface;
 pub mod neighbours;
+pub mod state;

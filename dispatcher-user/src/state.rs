@@ -1,0 +1,160 @@
+//! The state file: what the command line changed, kept as an overlay over the configuration so that it survives a restart.
+
+mod change;
+mod overlay;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::change::apply_change;
+use self::overlay::Overlay;
+use crate::{
+    core::model::{Change, Refusal, ServiceSpec},
+    failure::{Code, Failure},
+};
+
+/// Version of the file's layout; any other is refused.
+const VERSION: u32 = 1;
+
+/// What the command line changed since the configuration was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    overlay: Overlay,
+}
+
+/// The file, as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    changes: Overlay,
+}
+
+/// A change that no longer fits the configuration, and was therefore forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The change.
+    pub change: Change,
+    /// Why it does not fit.
+    pub refusal: Refusal,
+}
+
+impl State {
+    /// Reads the file; where there is none, nothing was changed.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no state file of this version. It is never ignored: that would undo what an operator did.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(unusable("read", path, &error)),
+        };
+        // The version comes first: a file of another version may have a shape that this one does not know.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error))?;
+        if version != VERSION {
+            let message = format!("the state file has version {version}, this dispatcher reads version {VERSION}");
+            return Err(Failure::new(Code::STATE_UNUSABLE, message).at(path.display()).fix(WAY_OUT));
+        }
+        let Contents { changes, .. } = serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error))?;
+        Ok(Self { overlay: changes })
+    }
+
+    /// Takes a change in that was made.
+    pub fn record(&mut self, change: &Change) {
+        self.overlay.record(change);
+    }
+
+    /// Applies what was changed to the configured services. Changes that no longer fit are forgotten, and returned.
+    pub fn apply(&mut self, mut services: Vec<ServiceSpec>) -> (Vec<ServiceSpec>, Vec<Warning>) {
+        let mut warnings = Vec::new();
+        let mut fitting = Overlay::default();
+        for change in self.overlay.changes() {
+            match apply_change(&mut services, &change) {
+                Ok(()) => fitting.record(&change),
+                Err(refusal) => warnings.push(Warning { change, refusal }),
+            }
+        }
+        self.overlay = fitting;
+        (services, warnings)
+    }
+
+    /// Writes the file so that a crash at any moment leaves the old one or the new one, whole.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn save(&self, path: &Path) -> Result<(), Failure> {
+        let contents = Contents { version: VERSION, changes: self.overlay.clone() };
+        let mut text = serde_json::to_vec_pretty(&contents).map_err(|error| malformed(path, &error))?;
+        text.push(b'\n');
+        replace(path, &text).map_err(|error| unusable("write", path, &error))
+    }
+}
+
+const WAY_OUT: &str = "mend the file, or move it away: what was changed on the command line is then forgotten";
+
+fn unusable(action: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Code::STATE_UNUSABLE, format!("cannot {action} the state file"))
+        .at(path.display())
+        .cause(format_args!("system: {error}"))
+}
+
+fn malformed(path: &Path, error: &serde_json::Error) -> Failure {
+    Failure::new(Code::STATE_UNUSABLE, "the state file is damaged")
+        .at(format_args!("{}:{}:{}", path.display(), error.line(), error.column()))
+        .cause(error)
+        .fix(WAY_OUT)
+}
+
+/// Writes beside `path`, forces it to the disk, moves it over `path`, and forces the directory to the disk.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+    let beside = beside(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(".new");
+    Ok(path.with_file_name(beside))
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { change, refusal } = self;
+        let what = match change {
+            Change::AddService { service } => format!("adding service `{}`", service.name),
+            Change::SetService { service, .. } => format!("changing service `{service}`"),
+            Change::RemoveService { service } => format!("removing service `{service}`"),
+            Change::AddBackend { service, backend } => format!("adding backend `{service}/{}`", backend.name),
+            Change::SetBackend { service, backend, .. } => format!("changing backend `{service}/{backend}`"),
+            Change::RemoveBackend { service, backend, .. } => format!("removing backend `{service}/{backend}`"),
+        };
+        write!(f, "{what}, once done on the command line, no longer fits the configuration and is forgotten: {refusal}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

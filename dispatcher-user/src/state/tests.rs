@@ -1,0 +1,216 @@
+//! The promise of the state file: what was done on the command line is there again after a restart, and nothing else.
+
+use std::time::Duration;
+
+use proptest::{prelude::*, sample::select};
+
+use super::*;
+use crate::core::model::{AdminState, Affinity, BackendSpec, Forward, Protocol, Scheduler};
+
+/// Few names, so that changes often meet.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+fn service(name: &str, vip: &str, forward: Forward) -> ServiceSpec {
+    ServiceSpec {
+        name: name.to_owned(),
+        vip: vip.parse().unwrap(),
+        protocol: Protocol::Tcp,
+        scheduler: Scheduler::Rr,
+        forward,
+        affinity: Affinity::None,
+        affinity_timeout: Duration::from_secs(600),
+        backends: Vec::new(),
+    }
+}
+
+fn backend(name: &str, address: &str) -> BackendSpec {
+    BackendSpec { name: name.to_owned(), address: address.parse().unwrap(), weight: 100, state: AdminState::Ready }
+}
+
+fn names() -> impl Strategy<Value = String> {
+    select(&NAMES).prop_map(str::to_owned)
+}
+
+fn backends() -> impl Strategy<Value = BackendSpec> {
+    let addresses = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:81", "[2001:db8::1]:80"];
+    (names(), select(addresses.to_vec()), 0_u16..3, states()).prop_map(|(name, address, weight, state)| BackendSpec {
+        weight,
+        state,
+        ..backend(&name, address)
+    })
+}
+
+fn services() -> impl Strategy<Value = ServiceSpec> {
+    let vips = ["203.0.113.1:80", "203.0.113.2:80", "[2001:db8::80]:80"];
+    let forward = select(&[Forward::Nat, Forward::Dsr]);
+    (names(), select(vips.to_vec()), forward, prop::collection::vec(backends(), 0..3))
+        .prop_map(|(name, vip, forward, backends)| ServiceSpec { backends, ..service(&name, vip, forward) })
+}
+
+fn states() -> impl Strategy<Value = AdminState> {
+    select(&[AdminState::Ready, AdminState::Drain, AdminState::Maint])
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    let scheduler = prop::option::of(select(&[Scheduler::Rr, Scheduler::Lc]));
+    let affinity = prop::option::of(select(&[Affinity::None, Affinity::ClientIp]));
+    let timeout = prop::option::of((1_u64..3).prop_map(Duration::from_secs));
+    prop_oneof![
+        services().prop_map(|service| Change::AddService { service }),
+        (names(), scheduler, affinity, timeout).prop_map(|(service, scheduler, affinity, affinity_timeout)| {
+            Change::SetService { service, scheduler, affinity, affinity_timeout }
+        }),
+        names().prop_map(|service| Change::RemoveService { service }),
+        (names(), backends()).prop_map(|(service, backend)| Change::AddBackend { service, backend }),
+        (names(), names(), prop::option::of(states()), prop::option::of(0_u16..3))
+            .prop_map(|(service, backend, state, weight)| Change::SetBackend { service, backend, state, weight }),
+        (names(), names(), any::<bool>()).prop_map(|(service, backend, force)| Change::RemoveBackend {
+            service,
+            backend,
+            force
+        }),
+    ]
+}
+
+/// A configuration: whatever services can stand beside each other.
+fn configured() -> impl Strategy<Value = Vec<ServiceSpec>> {
+    prop::collection::vec(services(), 0..4).prop_map(|wanted| {
+        let mut services = Vec::new();
+        for service in wanted {
+            apply_change(&mut services, &Change::AddService { service }).ok();
+        }
+        services
+    })
+}
+
+/// Makes those changes that are not refused, and records them.
+fn make(services: &mut Vec<ServiceSpec>, state: &mut State, changes: &[Change]) {
+    for change in changes {
+        if apply_change(services, change).is_ok() {
+            state.record(change);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn a_restart_changes_nothing(config in configured(), changes in prop::collection::vec(changes(), 0..24)) {
+        let (mut live, mut state) = (config.clone(), State::default());
+        make(&mut live, &mut state, &changes);
+        let (restarted, warnings) = state.clone().apply(config);
+        prop_assert_eq!(restarted, live);
+        prop_assert_eq!(warnings, vec![]);
+        let json = serde_json::to_string(&state.overlay).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Overlay>(&json).unwrap(), state.overlay);
+    }
+
+    #[test]
+    fn a_changed_configuration_keeps_what_fits(
+        before in configured(),
+        after in configured(),
+        changes in prop::collection::vec(changes(), 0..24),
+    ) {
+        let (mut live, mut state) = (before, State::default());
+        make(&mut live, &mut state, &changes);
+        let (services, _) = state.apply(after.clone());
+        let mut rebuilt = Vec::new();
+        for service in &services {
+            let added = apply_change(&mut rebuilt, &Change::AddService { service: service.clone() });
+            prop_assert_eq!(added, Ok(()), "services that cannot stand beside each other");
+        }
+        // What did not fit is forgotten: a second restart has nothing to say.
+        prop_assert_eq!(state.apply(after), (services, vec![]));
+    }
+}
+
+#[test]
+fn a_refused_change_changes_nothing() {
+    let config = vec![service("a", "203.0.113.1:80", Forward::Dsr)];
+    let refused = [
+        Change::AddService { service: service("a", "203.0.113.2:80", Forward::Nat) },
+        Change::AddService { service: service("b", "203.0.113.1:80", Forward::Nat) },
+        Change::RemoveService { service: "b".into() },
+        Change::AddBackend { service: "a".into(), backend: backend("x", "10.0.0.1:81") },
+        Change::AddBackend { service: "a".into(), backend: backend("x", "[2001:db8::1]:80") },
+        Change::RemoveBackend { service: "a".into(), backend: "x".into(), force: true },
+    ];
+    for change in refused {
+        let mut services = config.clone();
+        assert!(apply_change(&mut services, &change).is_err(), "{change:?}");
+        assert_eq!(services, config, "{change:?}");
+    }
+}
+
+#[test]
+fn what_no_longer_fits_is_named_and_forgotten() {
+    let mut state = State::default();
+    let (service, name) = (String::from("shop"), String::from("b1"));
+    state.record(&Change::SetBackend { service, backend: name, state: Some(AdminState::Drain), weight: None });
+    let (services, warnings) = state.apply(Vec::new());
+    assert_eq!(services, Vec::new());
+    let told: Vec<String> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "changing backend `shop/b1`, once done on the command line, no longer fits the configuration and is forgotten: \
+          no service is called `shop`"
+        ]
+    );
+    assert_eq!(state, State::default());
+}
+
+#[test]
+fn the_file_returns_what_was_saved() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("lib/state.json");
+    assert_eq!(State::load(&path).unwrap(), State::default());
+    let mut state = State::default();
+    state.record(&Change::AddService { service: service("a", "203.0.113.1:80", Forward::Nat) });
+    state.save(&path).unwrap();
+    state.record(&Change::AddBackend { service: "a".into(), backend: backend("x", "10.0.0.1:80") });
+    state.save(&path).unwrap();
+    assert_eq!(State::load(&path).unwrap(), state);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a temporary file is left");
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_old_file() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.json");
+    let mut state = State::default();
+    state.save(&path).unwrap();
+    let before = fs::read(&path).unwrap();
+    // Nothing can be written where a directory has the temporary file's name.
+    fs::create_dir(place.path().join(".state.json.new")).unwrap();
+    state.record(&Change::RemoveService { service: "a".into() });
+    assert_eq!(state.save(&path).unwrap_err().code, Code::STATE_UNUSABLE);
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_damaged_file_is_never_ignored() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.json");
+    let damaged = [
+        "",
+        "{",
+        "{\"version\":1}",
+        "{\"version\":1,\"changes\":{\"gone\":[]}}",
+        "{\"version\":1,\"changes\":{\"removed\":[1]}}",
+        "\u{0}\u{0}\u{0}",
+    ];
+    for text in damaged {
+        fs::write(&path, text).unwrap();
+        let failure = State::load(&path).unwrap_err();
+        assert_eq!(failure.message, "the state file is damaged", "{text}");
+        assert!(failure.at.unwrap().contains("state.json:1:"), "{text}");
+    }
+    fs::write(&path, "{\"version\":2,\"new\":{}}").unwrap();
+    let failure = State::load(&path).unwrap_err();
+    assert_eq!(failure.message, "the state file has version 2, this dispatcher reads version 1");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(State::load(&path).unwrap_err().message, "cannot read the state file");
+}
