@@ -14,7 +14,7 @@ const MAX_NAME: usize = 63;
 /// The longest name of an interface: `IFNAMSIZ` of the kernel, less the final zero.
 const MAX_INTERFACE_NAME: usize = 15;
 /// The shortest and longest that a client may be remembered.
-pub(super) const AFFINITY_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30 * 86_400));
+pub(super) const AFFINITY_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 /// The shortest and longest lease. The daemon renews it several times a second.
 pub(super) const LEASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
@@ -243,8 +243,8 @@ mod tests {
             assert_eq!(parse_affinity_timeout(text), Err(RuleError::Duration(text.into())));
         }
         let error = |text| parse_affinity_timeout(text).unwrap_err().to_string();
-        assert_eq!(error("0s"), "0s is out of range, expected 1s to 30days");
-        assert_eq!(error("31d"), "31days is out of range, expected 1s to 30days");
+        assert_eq!(error("0s"), "0s is out of range, expected 1s to 7days");
+        assert_eq!(error("8d"), "8days is out of range, expected 1s to 7days");
     }
 
     #[test]
