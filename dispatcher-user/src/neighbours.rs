@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     link::LinkAttribute,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{RouteAddress, RouteAttribute},
 };
-use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -185,8 +185,8 @@ impl Follower {
 
     /// The MAC address of a route's neighbour, if it is known and not refuted.
     async fn neighbour(&self, route: &Route) -> Option<NextHop> {
-        let family = if route.neighbour.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
-        let mut neighbours = std::pin::pin!(self.handle.neighbours().get().set_family(family).execute());
+        let family = if route.neighbour.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let mut neighbours = std::pin::pin!(self.handle.neighbours().get().set_address_family(family).execute());
         while let Ok(Some(message)) = neighbours.try_next().await {
             if is_of(&message, route) {
                 return next_hop(&message, route);
@@ -250,7 +250,7 @@ fn next_hop(message: &NeighbourMessage, route: &Route) -> Option<NextHop> {
         return None;
     }
     let mac = message.attributes.iter().find_map(|attribute| {
-        if let NeighbourAttribute::LinkLocalAddress(bytes) = attribute {
+        if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
             bytes.as_slice().try_into().ok()
         } else {
             None
