@@ -1,14 +1,23 @@
 //! The configuration: what a dispatcher is told before it starts.
 
+mod change;
+mod document;
 mod dump;
+mod problem;
+mod read;
 pub mod rules;
+mod service;
 pub mod words;
 
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::dump::dump;
+pub use self::{
+    change::apply_change,
+    dump::dump,
+    read::{Invalid, load, parse},
+};
 use crate::core::model::ServiceSpec;
 
 /// Where the configuration is looked for if none is named.

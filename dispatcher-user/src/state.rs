@@ -1,6 +1,5 @@
 //! The state file: what the command line changed, kept as an overlay over the configuration so that it survives a restart.
 
-mod change;
 mod overlay;
 
 use std::{
@@ -14,9 +13,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::change::apply_change;
 use self::overlay::Overlay;
 use crate::{
+    config::apply_change,
     core::model::{Change, Refusal, ServiceSpec},
     failure::{Code, Failure},
 };

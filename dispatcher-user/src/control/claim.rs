@@ -1,7 +1,6 @@
 //! Claims a socket path, so that one dispatcher alone answers there and only its user and group may ask.
 
 use std::{
-    ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, ErrorKind, Write},
     os::unix::{
@@ -152,8 +151,8 @@ fn refuse_living(path: &Path) -> Result<(), ClaimError> {
 /// Binds in a directory that nobody else may enter, sets the mode, and only then moves the socket to its place:
 /// whatever the umask, nobody can connect before the mode is right.
 fn bind_closed(path: &Path, directory: &Path) -> Result<UnixListener, ClaimError> {
-    let name = OsString::from(format!(".control-{}", std::process::id()));
-    let closed = directory.join(name);
+    // Short, because a socket's path has 107 bytes at most (`sun_path`), and this one must not be the longer.
+    let closed = directory.join(format!(".{}", std::process::id()));
     match DirBuilder::new().mode(0o700).create(&closed) {
         // Left behind by a dead process that had our number. Nobody else gets here: we hold the lock.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

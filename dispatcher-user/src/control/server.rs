@@ -16,6 +16,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    config::rules::check_change,
     control::{
         api::{Line, Request, Response, VERSION},
         claim::{Claim, ClaimError},
@@ -151,6 +152,9 @@ fn parse(line: &[u8]) -> Result<Request, Failure> {
         return Err(Failure::new(Code::PROTOCOL, message).fix("use the `dispatcher` that belongs to the daemon"));
     }
     let line: Line<Request> = serde_json::from_slice(line).map_err(malformed)?;
+    if let Request::Change { change } = &line.body {
+        check_change(change).map_err(|error| Failure::new(Code::REFUSED, error.to_string()))?;
+    }
     Ok(line.body)
 }
 

@@ -7,8 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::change::apply_change;
-use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Scheduler, ServiceSpec};
+use crate::{
+    config::apply_change,
+    core::model::{AdminState, Affinity, BackendSpec, Change, Scheduler, ServiceSpec},
+};
 
 /// Changes over a configuration that is not known here, folded: it grows with what differs, not with what was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
