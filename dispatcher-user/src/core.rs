@@ -6,3 +6,15 @@ pub mod dispatcher;
 pub mod event;
 pub mod model;
 pub mod view;
+
+mod backends;
+mod balancer;
+mod decisions;
+mod entry;
+mod maglev;
+mod neighbours;
+mod random;
+mod rate;
+mod recent;
+mod services;
+mod waiting;

@@ -1,17 +1,23 @@
 //! The dispatcher: everything it decides, as one state machine without I/O.
 
-use std::time::Duration;
+mod adopt;
+mod change;
+mod hold;
+mod place;
+mod send;
+mod show;
+mod validate;
 
-use dispatcher_common::{
-    backend::Backend,
-    client::ClientKey,
-    service::{Service, ServiceKey},
-};
+use std::{net::IpAddr, time::Duration};
 
+pub use self::adopt::Adopted;
 use super::{
-    event::{Command, Event},
-    model::{Change, Refusal, ServiceSpec},
-    view::Snapshot,
+    backends::Backends,
+    decisions::Decisions,
+    event::{Command, Event, NextHop},
+    neighbours::Neighbours,
+    services::{RING_INTERVAL_NS, Services},
+    view::Counters,
 };
 
 /// Bounds, and the seed of every random choice.
@@ -35,77 +41,82 @@ impl Settings {
     }
 }
 
-/// What a former daemon left in the tables.
-#[derive(Clone, Debug, Default)]
-pub struct Adopted {
-    /// All entries of `dsp_services`.
-    pub services: Vec<(ServiceKey, Service)>,
-    /// All rows of `dsp_backends` that are not zero, vacant ones too: they remember generations.
-    pub backends: Vec<(u16, Backend)>,
-    /// All keys of `dsp_locks`.
-    pub locks: Vec<ClientKey>,
-}
-
 /// The dispatcher's state.
 #[derive(Debug)]
 pub struct Dispatcher {
     settings: Settings,
-    services: Vec<ServiceSpec>,
+    services: Services,
+    backends: Backends,
+    neighbours: Neighbours,
+    recent: Decisions,
+    held_packets: usize,
+    counters: Counters,
 }
 
 impl Dispatcher {
     /// Starts with empty tables and no services.
     #[must_use]
-    pub fn new(settings: Settings, _now_ns: u64) -> Self {
-        Self { settings, services: Vec::new() }
-    }
-
-    /// Starts with `services`, over tables in which a former daemon may have left something.
-    ///
-    /// A service that has the same VIP, port and protocol as one in the tables keeps its ID; a backend of such a service
-    /// keeps its ID if address and port are the same. So their flows live on. Everything else in the tables that belongs
-    /// to none of `services` is removed. With nothing adopted this is [`Self::new`] and a [`Change::AddService`] for
-    /// each.
-    ///
-    /// # Errors
-    /// As [`Self::change`] for [`Change::AddService`]; there are no commands then.
-    pub fn adopt(
-        settings: Settings,
-        now_ns: u64,
-        _adopted: Adopted,
-        services: Vec<ServiceSpec>,
-        commands: &mut Vec<Command>,
-    ) -> Result<Self, Refusal> {
-        let mut dispatcher = Self::new(settings, now_ns);
-        for service in services {
-            dispatcher.change(now_ns, Change::AddService { service }, commands)?;
+    pub fn new(settings: Settings, now_ns: u64) -> Self {
+        Self {
+            settings,
+            services: Services::new(),
+            backends: Backends::default(),
+            neighbours: Neighbours::default(),
+            recent: Decisions::new(settings.seed, now_ns),
+            held_packets: 0,
+            counters: Counters::default(),
         }
-        Ok(dispatcher)
     }
 
     /// Takes in what happened at `now_ns` (monotonic clock) and appends what is to be done.
-    pub fn handle(&mut self, _now_ns: u64, _event: Event, _commands: &mut Vec<Command>) {}
-
-    /// Makes a change, or refuses it: then nothing has changed and there are no commands.
-    ///
-    /// # Errors
-    /// The first rule that the change would break.
-    pub fn change(&mut self, _now_ns: u64, change: Change, _commands: &mut Vec<Command>) -> Result<(), Refusal> {
-        if let Change::AddService { service } = change {
-            self.services.push(service);
+    pub fn handle(&mut self, now_ns: u64, event: Event, commands: &mut Vec<Command>) {
+        match event {
+            Event::Packet(upcall) => self.packet(now_ns, upcall, commands),
+            Event::Neighbour { address, hop } => self.neighbour(now_ns, address, hop, commands),
+            Event::Stats { backend, stats } => {
+                if let Some(row) = self.backends.row_mut(backend) {
+                    row.read(now_ns, stats);
+                }
+            }
+            Event::Swept { live } => self.backends.set_live(&live),
+            Event::Tick => self.tick(now_ns, commands),
         }
-        Ok(())
     }
 
-    /// The services as they are now, changes included: what a restart should start with.
-    #[must_use]
-    pub fn services(&self) -> Vec<ServiceSpec> {
-        self.services.clone()
+    fn tick(&mut self, now_ns: u64, commands: &mut Vec<Command>) {
+        self.recent.tick(now_ns);
+        for service in self.services.iter_mut() {
+            service.fit_ring(now_ns, RING_INTERVAL_NS, &self.backends, commands);
+        }
+        self.drop_overdue(now_ns, commands);
     }
 
-    /// The load-balancing table and the counters at `now_ns`.
-    #[must_use]
-    pub fn snapshot(&self, _now_ns: u64) -> Snapshot {
-        Snapshot { held_packets: self.settings.max_held_total.min(0), ..Snapshot::default() }
+    fn neighbour(&mut self, now_ns: u64, address: IpAddr, hop: Option<NextHop>, commands: &mut Vec<Command>) {
+        let Some(neighbour) = self.neighbours.hear(address, hop) else { return };
+        let mut touched: Vec<u16> = Vec::new();
+        for &id in &neighbour.backends {
+            let Some(row) = self.backends.row_mut(id) else { continue };
+            let before = row.entry;
+            row.reach(neighbour);
+            if row.entry != before {
+                commands.push(Command::WriteBackend(id, row.entry));
+                touched.push(row.entry.service);
+            }
+        }
+        touched.dedup();
+        for service in touched {
+            self.refresh(now_ns, service, RING_INTERVAL_NS, commands);
+        }
+    }
+
+    /// Looks at a service's backends anew: its ring follows, once it is `min_age_ns` old, and packets that waited are sent
+    /// on if a backend has become usable.
+    fn refresh(&mut self, now_ns: u64, id: u16, min_age_ns: u64, commands: &mut Vec<Command>) {
+        let Some(service) = self.services.find_mut(id) else { return };
+        service.refresh(&self.backends);
+        service.fit_ring(now_ns, min_age_ns, &self.backends, commands);
+        if !service.balancer.is_empty() {
+            self.release(now_ns, id, commands);
+        }
     }
 }

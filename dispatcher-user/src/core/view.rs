@@ -1,6 +1,6 @@
 //! What the core shows of itself: the load-balancing table and the packets it has in hand, ready to be serialised.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,8 @@ use super::model::{AdminState, Affinity, Forward, Protocol, Scheduler};
 /// Everything the core shows, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// When it was taken; monotonic clock, nanoseconds.
+    pub taken_ns: u64,
     /// Services in the order of their IDs.
     pub services: Vec<ServiceView>,
     /// Packets that wait for a backend.
@@ -36,6 +38,10 @@ pub struct Counters {
     pub waited: u64,
     /// Not a packet of TCP or UDP that can be dispatched.
     pub drop_unreadable: u64,
+    /// Its TTL or hop limit ends here.
+    pub drop_ttl_expired: u64,
+    /// A TCP reset that belongs to no flow.
+    pub drop_reset_without_flow: u64,
     /// For a service that is not, or no longer, there.
     pub drop_no_service: u64,
     /// No backend became usable in time.
@@ -63,6 +69,8 @@ pub struct ServiceView {
     pub forward: Forward,
     /// Whether a client's new flows return to its backend.
     pub affinity: Affinity,
+    /// How long a client is remembered after its last new flow.
+    pub affinity_timeout: Duration,
     /// Row of `dsp_rings` in force.
     pub ring: u16,
     /// Packets that wait for a backend of this service.

@@ -1,0 +1,148 @@
+//! Packets that wait for a backend: kept, released in order, or given up.
+
+use std::collections::HashMap;
+
+use dispatcher_common::{
+    client::ClientKey,
+    parse::{Headers, Parsed, parse},
+};
+
+use super::{
+    Dispatcher,
+    place::{Arrived, Placement, Reason},
+    send::{Entries, Outgoing, Steps},
+};
+use crate::core::{
+    decisions::{UnifiedKey, unified},
+    event::Command,
+    random::Seeded,
+    waiting::Packet,
+};
+
+/// What is still to be written when released packets have left.
+struct Release {
+    writes: Vec<Command>,
+    locks: Vec<ClientKey>,
+    /// Packets and bytes that have left, by flow.
+    counts: HashMap<UnifiedKey, (u64, u64), Seeded>,
+}
+
+impl Dispatcher {
+    /// True if packets of the client wait.
+    pub(super) fn waits(&self, client: &ClientKey) -> bool {
+        self.services.find(client.service).is_some_and(|service| service.waiting.packets_of(client) > 0)
+    }
+
+    /// Lets a packet wait, if there is room.
+    pub(super) fn wait(&mut self, packet: Packet) {
+        let Some(service) = self.services.find_mut(packet.client.service) else { return };
+        let crowded = service.waiting.packets_of(&packet.client) >= self.settings.max_held_per_client;
+        if crowded || self.held_packets >= self.settings.max_held_total {
+            self.counters.drop(Reason::HoldOverflow);
+            return;
+        }
+        service.waiting.push(packet);
+        self.held_packets += 1;
+        self.counters.waited += 1;
+    }
+
+    /// Sends on what waits for a service, in the order in which it came.
+    pub(super) fn release(&mut self, now_ns: u64, service: u16, commands: &mut Vec<Command>) {
+        if self.services.find(service).is_none_or(|service| service.waiting.packets() == 0) {
+            return;
+        }
+        let counts = HashMap::with_hasher(Seeded(self.settings.seed));
+        let mut release = Release { writes: Vec::new(), locks: Vec::new(), counts };
+        while let Some(packet) = self.pop(service, u64::MAX, &mut release.locks) {
+            match parse(&*packet.frame, packet.ifindex) {
+                Parsed::V4(headers) => self.release_packet(now_ns, &headers, packet, &mut release, commands),
+                Parsed::V6(headers) => self.release_packet(now_ns, &headers, packet, &mut release, commands),
+                Parsed::Other => self.counters.drop(Reason::Unreadable),
+            }
+        }
+        let Release { writes, locks, counts } = release;
+        commands.extend(writes.into_iter().map(|write| counted(write, &counts)));
+        commands.extend(locks.into_iter().map(Command::RemoveLock));
+    }
+
+    fn release_packet<A: Entries>(
+        &mut self,
+        now_ns: u64,
+        headers: &Headers<A>,
+        packet: Packet,
+        release: &mut Release,
+        commands: &mut Vec<Command>,
+    ) {
+        let Packet { client, frame, .. } = packet;
+        let arrived = Arrived::new(headers, &frame, client.service, None);
+        let placement = self.place(now_ns, &arrived);
+        let outgoing = Outgoing::new(&arrived, placement, false);
+        match placement {
+            Placement::Drop(reason) => self.counters.drop(reason),
+            // A release starts only when a backend is usable, and none is lost before it ends.
+            Placement::Wait => self.counters.drop(Reason::HoldTimeout),
+            Placement::Known(_) | Placement::New(_) => {
+                let Some(steps) = outgoing.and_then(|outgoing| self.send(now_ns, &outgoing, frame)) else { return };
+                let Steps { answer, forward, inject, client } = steps;
+                commands.extend(answer.into_iter().chain([inject]));
+                release.writes.extend(forward.into_iter().chain(client));
+                let (packets, bytes) = release.counts.entry(unified(&headers.key)).or_default();
+                *packets += 1;
+                *bytes += u64::from(headers.length);
+            }
+        }
+    }
+
+    /// Gives up packets that have waited too long.
+    pub(super) fn drop_overdue(&mut self, now_ns: u64, commands: &mut Vec<Command>) {
+        let timeout_ns = u64::try_from(self.settings.hold_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let Some(until_ns) = now_ns.checked_sub(timeout_ns) else { return };
+        let services: Vec<u16> =
+            self.services.iter().filter(|service| service.waiting.packets() > 0).map(|service| service.id).collect();
+        for service in services {
+            self.give_up(service, until_ns, Reason::HoldTimeout, commands);
+        }
+    }
+
+    /// Gives up the packets of a service that came at or before `until_ns`.
+    pub(super) fn give_up(&mut self, service: u16, until_ns: u64, reason: Reason, commands: &mut Vec<Command>) {
+        let mut locks = Vec::new();
+        while self.pop(service, until_ns, &mut locks).is_some() {
+            self.counters.drop(reason);
+        }
+        commands.extend(locks.into_iter().map(Command::RemoveLock));
+    }
+
+    /// Takes out the oldest packet that waits, and notes its client's lock if it was the client's last.
+    fn pop(&mut self, service: u16, until_ns: u64, locks: &mut Vec<ClientKey>) -> Option<Packet> {
+        let (packet, was_last) = self.services.find_mut(service)?.waiting.pop_until(until_ns)?;
+        self.held_packets = self.held_packets.saturating_sub(1);
+        if was_last {
+            locks.push(packet.client);
+        }
+        Some(packet)
+    }
+}
+
+/// A flow's entry with the packets that have left counted.
+fn counted(write: Command, counts: &HashMap<UnifiedKey, (u64, u64), Seeded>) -> Command {
+    match write {
+        Command::WriteFlow4(key, mut flow) => {
+            (flow.packets, flow.bytes) = counts.get(&unified(&key)).copied().unwrap_or_default();
+            Command::WriteFlow4(key, flow)
+        }
+        Command::WriteFlow6(key, mut flow) => {
+            (flow.packets, flow.bytes) = counts.get(&unified(&key)).copied().unwrap_or_default();
+            Command::WriteFlow6(key, flow)
+        }
+        other @ (Command::WriteClient(..)
+        | Command::RemoveLock(_)
+        | Command::Inject { .. }
+        | Command::WriteBackend(..)
+        | Command::WriteService(..)
+        | Command::RemoveService(_)
+        | Command::WriteRing(..)
+        | Command::Follow(_)
+        | Command::Unfollow(_)) => other,
+    }
+}
