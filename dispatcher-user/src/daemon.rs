@@ -205,7 +205,9 @@ impl Daemon {
     fn tick(&mut self) {
         for id in self.core.backend_ids() {
             match self.kernel.tables.backend_stats(id) {
-                Ok(stats) => self.core.handle(clock::monotonic_ns(), Event::Stats { backend: id, stats }, &mut self.commands),
+                Ok(stats) => {
+                    self.core.handle(clock::monotonic_ns(), Event::Stats { backend: id, stats }, &mut self.commands)
+                }
                 Err(error) => self.kernel.table_failed(&error),
             }
         }
@@ -233,7 +235,8 @@ impl Daemon {
     fn beat(&mut self) {
         let now_ns = clock::monotonic_ns();
         let lease = self.config.interfaces.iter().filter_map(|interface| interface.lease).min();
-        self.kernel.write_config(now_ns.saturating_add(nanoseconds(ALIVE)), lease.map(|lease| now_ns + nanoseconds(lease)));
+        self.kernel
+            .write_config(now_ns.saturating_add(nanoseconds(ALIVE)), lease.map(|lease| now_ns + nanoseconds(lease)));
     }
 
     fn end(mut self, exit: Exit) -> Result<(), Failure> {
@@ -255,7 +258,7 @@ impl Daemon {
 
 /// Reads the state file, and applies what the CLI changed to the configured services.
 fn load_state(config: &Config) -> Result<(State, Vec<ServiceSpec>), Failure> {
-    let state = State::load(&config.daemon.state)?;
+    let mut state = State::load(&config.daemon.state)?;
     let (services, warnings) = state.apply(config.services.clone());
     for warning in warnings {
         tracing::warn!("{warning}");

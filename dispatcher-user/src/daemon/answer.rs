@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock, config,
-    control::api::{BackendView, DropView, Health, InterfaceView, Request, Response, ServiceView, StatusView},
+    control::api::{BackendView, DropView, InterfaceView, Request, Response, ServiceView, StatusView},
     core::{
         model::{Change, ServiceSpec},
         view,
@@ -61,9 +61,7 @@ impl Daemon {
                 self.beat();
                 Response::Done { notes: Vec::new() }
             }
-            Request::Attach { interface, mode } => {
-                done(self.kernel.attach(&interface, mode).await)?
-            }
+            Request::Attach { interface, mode } => done(self.kernel.attach(&interface, mode).await)?,
             Request::Detach { interface } => self.detach(interface.as_deref())?,
         })
     }
@@ -225,11 +223,7 @@ fn backend_view(service: &str, backend: &view::BackendView) -> BackendView {
         name: backend.name.clone(),
         address: backend.address,
         state: backend.state,
-        health: match backend.health {
-            view::Health::Unknown => Health::Unknown,
-            view::Health::Up => Health::Up,
-            view::Health::Down => Health::Down,
-        },
+        health: backend.health,
         weight: backend.weight,
         flows: backend.live_flows,
         picks: backend.picks,

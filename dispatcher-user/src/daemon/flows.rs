@@ -66,7 +66,12 @@ pub(super) fn locks(kernel: &Kernel, names: &Names) -> Vec<LockView> {
 }
 
 /// Removes a client's locks, at one service or at all.
-pub(super) fn release(kernel: &mut Kernel, names: &Names, client: IpAddr, service: Option<&str>) -> Result<(), Failure> {
+pub(super) fn release(
+    kernel: &mut Kernel,
+    names: &Names,
+    client: IpAddr,
+    service: Option<&str>,
+) -> Result<(), Failure> {
     let keys: Vec<ClientKey> = kernel
         .tables
         .locks()

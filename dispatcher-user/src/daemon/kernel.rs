@@ -45,8 +45,7 @@ impl Kernel {
         let events = Events::take(&mut ebpf).map_err(load_failure)?;
         let row = Row { layout_version: LAYOUT_VERSION, log_level: 2, ..Row::default() };
         let attachments = Attachments::default();
-        let kernel =
-            Self { tables, attachments, inject_failures: 0, table_failures: 0, row, ebpf, injector, pins };
+        let kernel = Self { tables, attachments, inject_failures: 0, table_failures: 0, row, ebpf, injector, pins };
         Ok((kernel, events))
     }
 
@@ -200,8 +199,9 @@ fn attach_failure(error: AttachError) -> Failure {
                 .cause(format!("kernel: {reason}"))
         }
         AttachError::Not(_) | AttachError::Already(_) => Failure::new(Code::REFUSED, message),
-        AttachError::Interface(_) | AttachError::OtherMode { .. } | AttachError::Program(_) | AttachError::Pin { .. } => {
-            Failure::new(Code::CANNOT_ATTACH, message)
-        }
+        AttachError::Interface(_)
+        | AttachError::OtherMode { .. }
+        | AttachError::Program(_)
+        | AttachError::Pin { .. } => Failure::new(Code::CANNOT_ATTACH, message),
     }
 }
