@@ -1,7 +1,8 @@
 //! Carries out where a packet goes: entries, the rewritten frame, the client's lock, in an order that overtakes nothing.
 //!
 //! A flow's way back is written before its first packet leaves, for the answer may come at once. The way in is written
-//! held, and at a moment when no packet of the flow can pass directly before those that came up:
+//! held, but for a TCP connection that a SYN opens, and at a moment when no packet of the flow can pass directly before
+//! those that came up:
 //!
 //! - While a packet from the ring buffer is handled: before the packet leaves. Its record is consumed only afterwards,
 //!   and a held flow opens only once all records are consumed that were there when a direct packet first found it.
@@ -156,8 +157,11 @@ impl Dispatcher {
             self.recent.remember_answer(now_ns, &answer, key);
             A::write(answer, Flow { last_seen_ns: now_ns, ..flow })
         });
-        let held = assignment.towards_backend(state::HELD);
-        let forward = A::write(*key, Flow { packets: 1, bytes: length, last_seen_ns: now_ns, ..held });
+        // Nothing can overtake a SYN but its own copy: its sender waits for the answer. Were the entry held, the answer's
+        // acknowledgement would come up, for it may arrive while the SYN is still being sent.
+        let state = if out.opening.is_some() { state::SYN } else { state::HELD };
+        let flow = assignment.towards_backend(state);
+        let forward = A::write(*key, Flow { packets: 1, bytes: length, last_seen_ns: now_ns, ..flow });
         let client = (service.spec.affinity == Affinity::ClientIp).then(|| {
             let expires_ns = now_ns.saturating_add(service.entry().affinity_ns);
             let client = ClientKey::new(key.src, service.id);
