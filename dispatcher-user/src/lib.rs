@@ -1,5 +1,6 @@
 //! The dispatcher's daemon and command line, as a library that the binary and the tests share.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -9,4 +10,5 @@ pub mod datapath;
 pub mod failure;
 pub mod interface;
 pub mod neighbours;
+mod output;
 pub mod state;

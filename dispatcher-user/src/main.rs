@@ -1,2 +1,7 @@
 //! The daemon and the command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dispatcher_user::cli::main()
+}

@@ -193,3 +193,6 @@ async fn write(writer: &mut OwnedWriteHalf, body: Response) -> bool {
     line.push(b'\n');
     matches!(timeout(CLIENT_TIMEOUT, writer.write_all(&line)).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,168 +127,168 @@ fn told(text: &str) -> String {
 /// A service and the start of a second one.
 const SERVICE: &str = "[[service]]\nname = 'a'\nvip = '203.0.113.10:80'\nprotocol = 'tcp'\n";
 
+/// Files and what is told of them.
+const WRONG: &[(&str, &str)] = &[
+    ("[daemon]\nsokcet = '/x'", "error[E201]: unknown key `sokcet`, did you mean `socket`?  f.toml:2:1"),
+    ("[demon]\n", "error[E201]: unknown key `demon`, did you mean `daemon`?  f.toml:1:2"),
+    (
+        "[daemon]\n  colour = 'red'",
+        "error[E201]: unknown key `colour`  f.toml:2:3\n  fix: [daemon] takes socket, state, pins, flows, log",
+    ),
+    ("[daemon\n", "error[E202]: unclosed table, expected `]`  f.toml:1:8"),
+    ("a = 1\na = 2", "error[E202]: duplicate key  f.toml:2:1"),
+    ("[daemon]\nlog = \"info\nflows = 2000\n", "error[E202]: invalid basic string, expected `\"`  f.toml:2:12"),
+    ("[daemon]\nflows = '2k'", "error[E203]: `flows` is a string, expected a whole number  f.toml:2:9"),
+    ("[daemon]\nlog = 3", "error[E203]: `log` is a whole number, expected a string  f.toml:2:7"),
+    ("daemon = 1.5", "error[E203]: `daemon` is a fraction, expected a section  f.toml:1:10"),
+    (
+        "[service]\nname = 'a'",
+        "error[E203]: `service` is a section, expected an array of sections  f.toml:1:1\n  \
+             fix: write [[service]], once for each",
+    ),
+    (
+        "interface = ['eth0']",
+        "error[E203]: `interface` is a string, expected an array of sections  f.toml:1:14\n  \
+             fix: write [[interface]], once for each",
+    ),
+    ("[[interface]]", "error[E204]: [[interface]] lacks `name`  f.toml:1:1\n  fix: add name = \"eth0\""),
+    (
+        "[daemon]\nlog = 'loud'",
+        "error[E205]: unknown log level `loud`, expected one of off, error, warn, info, debug, trace  f.toml:2:7",
+    ),
+    ("[daemon]\nlog = 'inf'", "error[E205]: unknown log level `inf`, did you mean `info`?  f.toml:2:7"),
+    (
+        "[daemon]\nadmin = ':1'",
+        "error[E206]: `daemon.admin` is not built in this version  f.toml:2:1\n  fix: remove it",
+    ),
+    ("[cluster]", "error[E206]: `[cluster]` is not built in this version  f.toml:1:2\n  fix: remove it"),
+    ("[[qos]]", "error[E206]: `[[qos]]` is not built in this version  f.toml:1:3\n  fix: remove it"),
+    (
+        "[[interface]]\nname = 'eth0/1'",
+        "error[E207]: `eth0/1` is no interface name: it takes 1 to 15 bytes without spaces, `/` and `:`  f.toml:2:8",
+    ),
+    (
+        "[[interface]]\nname = 'eth0'\n[[interface]]\nname = 'eth0'",
+        "error[E208]: interface `eth0` is named twice  f.toml:4:8",
+    ),
+    (
+        "[[interface]]\nname = 'a'\nlease = '10'",
+        "error[E213]: `10` is no duration, such as 90s, 10m or 1h30m  f.toml:3:9",
+    ),
+    ("[[interface]]\nname = 'a'\nlease = '0s'", "error[E213]: 0s is out of range, expected 1s to 1day  f.toml:3:9"),
+    ("[daemon]\nflows = 1000", "error[E214]: flows 1000 is out of range, expected 1024 to 16777216  f.toml:2:9"),
+    (
+        "[daemon]\nflows = 0x1_0000_0000_0000_0000",
+        "error[E214]: flows 9223372036854775807 is out of range, expected 1024 to 16777216  f.toml:2:9",
+    ),
+    ("[daemon]\nstate = 'state.json'", "error[E219]: `state` is no absolute path  f.toml:2:9"),
+];
+
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
-    let cases: &[(&str, &str)] = &[
-        ("[daemon]\nsokcet = '/x'", "error[E201]: unknown key `sokcet`, did you mean `socket`?  f.toml:2:1"),
-        ("[demon]\n", "error[E201]: unknown key `demon`, did you mean `daemon`?  f.toml:1:2"),
-        (
-            "[daemon]\n  colour = 'red'",
-            "error[E201]: unknown key `colour`  f.toml:2:3\n  fix: [daemon] takes socket, state, pins, flows, log",
-        ),
-        ("[daemon\n", "error[E202]: unclosed table, expected `]`  f.toml:1:8"),
-        ("a = 1\na = 2", "error[E202]: duplicate key  f.toml:2:1"),
-        ("[daemon]\nlog = \"info\nflows = 2000\n", "error[E202]: invalid basic string, expected `\"`  f.toml:2:12"),
-        ("[daemon]\nflows = '2k'", "error[E203]: `flows` is a string, expected a whole number  f.toml:2:9"),
-        ("[daemon]\nlog = 3", "error[E203]: `log` is a whole number, expected a string  f.toml:2:7"),
-        ("daemon = 1.5", "error[E203]: `daemon` is a fraction, expected a section  f.toml:1:10"),
-        (
-            "[service]\nname = 'a'",
-            "error[E203]: `service` is a section, expected an array of sections  f.toml:1:1\n  \
-             fix: write [[service]], once for each",
-        ),
-        (
-            "interface = ['eth0']",
-            "error[E203]: `interface` is a string, expected an array of sections  f.toml:1:14\n  \
-             fix: write [[interface]], once for each",
-        ),
-        ("[[interface]]", "error[E204]: [[interface]] lacks `name`  f.toml:1:1\n  fix: add name = \"eth0\""),
-        (
-            "[daemon]\nlog = 'loud'",
-            "error[E205]: unknown log level `loud`, expected one of off, error, warn, info, debug, trace  f.toml:2:7",
-        ),
-        ("[daemon]\nlog = 'inf'", "error[E205]: unknown log level `inf`, did you mean `info`?  f.toml:2:7"),
-        (
-            "[daemon]\nadmin = ':1'",
-            "error[E206]: `daemon.admin` is not built in this version  f.toml:2:1\n  fix: remove it",
-        ),
-        ("[cluster]", "error[E206]: `[cluster]` is not built in this version  f.toml:1:2\n  fix: remove it"),
-        ("[[qos]]", "error[E206]: `[[qos]]` is not built in this version  f.toml:1:3\n  fix: remove it"),
-        (
-            "[[interface]]\nname = 'eth0/1'",
-            "error[E207]: `eth0/1` is no interface name: it takes 1 to 15 bytes without spaces, `/` and `:`  f.toml:2:8",
-        ),
-        (
-            "[[interface]]\nname = 'eth0'\n[[interface]]\nname = 'eth0'",
-            "error[E208]: interface `eth0` is named twice  f.toml:4:8",
-        ),
-        (
-            "[[interface]]\nname = 'a'\nlease = '10'",
-            "error[E213]: `10` is no duration, such as 90s, 10m or 1h30m  f.toml:3:9",
-        ),
-        ("[[interface]]\nname = 'a'\nlease = '0s'", "error[E213]: 0s is out of range, expected 1s to 1day  f.toml:3:9"),
-        ("[daemon]\nflows = 1000", "error[E214]: flows 1000 is out of range, expected 1024 to 16777216  f.toml:2:9"),
-        (
-            "[daemon]\nflows = 0x1_0000_0000_0000_0000",
-            "error[E214]: flows 9223372036854775807 is out of range, expected 1024 to 16777216  f.toml:2:9",
-        ),
-        ("[daemon]\nstate = 'state.json'", "error[E219]: `state` is no absolute path  f.toml:2:9"),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in WRONG {
         assert_eq!(told(text), *expected, "{text}");
     }
     let socket = format!("[daemon]\nsocket = '/{}'", "x".repeat(107));
     assert_eq!(told(&socket), "error[E219]: the path of a socket has at most 107 bytes, this one has 108  f.toml:2:10");
 }
 
-#[test]
-fn what_is_wrong_with_a_service_is_told_with_its_place() {
-    // Each follows a good service, so that lines count from 5.
-    let cases: &[(&str, &str)] = &[
-        (
-            "weigth = 1",
-            "error[E201]: unknown key `weigth`  f.toml:5:1\n  fix: [[service]] takes name, vip, protocol, mode, scheduler, forward, affinity, affinity_timeout, backend",
-        ),
-        (
-            "[[service]]",
-            "error[E204]: [[service]] lacks `name`  f.toml:5:1\n  fix: add name = \"web\"\n\
+/// What follows a good service, from line 5 on, and what is told of it.
+const WRONG_SERVICE: &[(&str, &str)] = &[
+    (
+        "weigth = 1",
+        "error[E201]: unknown key `weigth`  f.toml:5:1\n  fix: [[service]] takes name, vip, protocol, mode, scheduler, forward, affinity, affinity_timeout, backend",
+    ),
+    (
+        "[[service]]",
+        "error[E204]: [[service]] lacks `name`  f.toml:5:1\n  fix: add name = \"web\"\n\
              error[E204]: [[service]] lacks `vip`  f.toml:5:1\n  fix: add vip = \"203.0.113.10:80\"\n\
              error[E204]: [[service]] lacks `protocol`  f.toml:5:1\n  fix: add protocol = \"tcp\"",
-        ),
-        ("scheduler = 'rrr'", "error[E205]: unknown scheduler `rrr`, did you mean `rr`?  f.toml:5:13"),
-        (
-            "mode = 'secure'",
-            "error[E206]: service mode `secure` is not built in this version  f.toml:5:8\n  fix: remove it",
-        ),
-        (
-            "forward = 'fullnat'",
-            "error[E206]: forward mode `fullnat` is not built in this version  f.toml:5:11\n  fix: remove it",
-        ),
-        (
-            "forward = 'encap'",
-            "error[E206]: forward mode `encap` is not built in this version  f.toml:5:11\n  fix: remove it",
-        ),
-        (
-            "affinity = 'session'",
-            "error[E206]: affinity `session` is not built in this version  f.toml:5:12\n  fix: remove it",
-        ),
-        (
-            "consistency = 'fast'",
-            "error[E206]: `consistency` is not built in this version  f.toml:5:1\n  fix: remove it",
-        ),
-        ("health = {}", "error[E206]: `health` is not built in this version  f.toml:5:1\n  fix: remove it"),
-        ("[service.tls]", "error[E206]: `[service.tls]` is not built in this version  f.toml:5:10\n  fix: remove it"),
-        (
-            "[service.session]",
-            "error[E206]: `[service.session]` is not built in this version  f.toml:5:10\n  fix: remove it",
-        ),
-        (
-            "[[service.secure]]",
-            "error[E206]: `[[service.secure]]` is not built in this version  f.toml:5:11\n  fix: remove it",
-        ),
-        (
-            "[service.tunnels]",
-            "error[E206]: `[service.tunnels]` is not built in this version  f.toml:5:10\n  fix: remove it",
-        ),
-        ("affinity_timeout = 'soon'", "error[E213]: `soon` is no duration, such as 90s, 10m or 1h30m  f.toml:5:20"),
-        (
-            "[[service]]\nname = 'a'\nvip = '203.0.113.11:80'\nprotocol = 'tcp'",
-            "error[E208]: a service called `a` exists already  f.toml:6:8",
-        ),
-        (
-            "[[service]]\nname = 'b'\nvip = '203.0.113.10:80'\nprotocol = 'tcp'",
-            "error[E209]: service `a` has 203.0.113.10:80/tcp already  f.toml:7:7",
-        ),
-        (
-            "[[service]]\nname = 'B'\nvip = '203.0.113.11:80'\nprotocol = 'tcp'",
-            "error[E207]: `B` is no name: it takes 1 to 63 of a-z, 0-9, `.`, `_` and `-`, and starts with a letter or digit  f.toml:6:8",
-        ),
-        (
-            "[[service]]\nname = 'b'\nvip = '203.0.113.11'\nprotocol = 'tcp'",
-            "error[E210]: `203.0.113.11` is no address and port, such as 203.0.113.10:80 or [2001:db8::10]:80  f.toml:7:7",
-        ),
-        (
-            "[[service]]\nname = 'b'\nvip = '0.0.0.0:80'\nprotocol = 'tcp'",
-            "error[E210]: 0.0.0.0 cannot be used: it is the unspecified address  f.toml:7:7",
-        ),
-        (
-            "[[service.backend]]\nname = 'x'\naddress = '[2001:db8::1]:80'",
-            "error[E211]: backend 2001:db8::1 and VIP 203.0.113.10 are of different address families  f.toml:7:11\n  \
+    ),
+    ("scheduler = 'rrr'", "error[E205]: unknown scheduler `rrr`, did you mean `rr`?  f.toml:5:13"),
+    (
+        "mode = 'secure'",
+        "error[E206]: service mode `secure` is not built in this version  f.toml:5:8\n  fix: remove it",
+    ),
+    (
+        "forward = 'fullnat'",
+        "error[E206]: forward mode `fullnat` is not built in this version  f.toml:5:11\n  fix: remove it",
+    ),
+    (
+        "forward = 'encap'",
+        "error[E206]: forward mode `encap` is not built in this version  f.toml:5:11\n  fix: remove it",
+    ),
+    (
+        "affinity = 'session'",
+        "error[E206]: affinity `session` is not built in this version  f.toml:5:12\n  fix: remove it",
+    ),
+    ("consistency = 'fast'", "error[E206]: `consistency` is not built in this version  f.toml:5:1\n  fix: remove it"),
+    ("health = {}", "error[E206]: `health` is not built in this version  f.toml:5:1\n  fix: remove it"),
+    ("[service.tls]", "error[E206]: `[service.tls]` is not built in this version  f.toml:5:10\n  fix: remove it"),
+    (
+        "[service.session]",
+        "error[E206]: `[service.session]` is not built in this version  f.toml:5:10\n  fix: remove it",
+    ),
+    (
+        "[[service.secure]]",
+        "error[E206]: `[[service.secure]]` is not built in this version  f.toml:5:11\n  fix: remove it",
+    ),
+    (
+        "[service.tunnels]",
+        "error[E206]: `[service.tunnels]` is not built in this version  f.toml:5:10\n  fix: remove it",
+    ),
+    ("affinity_timeout = 'soon'", "error[E213]: `soon` is no duration, such as 90s, 10m or 1h30m  f.toml:5:20"),
+    (
+        "[[service]]\nname = 'a'\nvip = '203.0.113.11:80'\nprotocol = 'tcp'",
+        "error[E208]: a service called `a` exists already  f.toml:6:8",
+    ),
+    (
+        "[[service]]\nname = 'b'\nvip = '203.0.113.10:80'\nprotocol = 'tcp'",
+        "error[E209]: service `a` has 203.0.113.10:80/tcp already  f.toml:7:7",
+    ),
+    (
+        "[[service]]\nname = 'B'\nvip = '203.0.113.11:80'\nprotocol = 'tcp'",
+        "error[E207]: `B` is no name: it takes 1 to 63 of a-z, 0-9, `.`, `_` and `-`, and starts with a letter or digit  f.toml:6:8",
+    ),
+    (
+        "[[service]]\nname = 'b'\nvip = '203.0.113.11'\nprotocol = 'tcp'",
+        "error[E210]: `203.0.113.11` is no address and port, such as 203.0.113.10:80 or [2001:db8::10]:80  f.toml:7:7",
+    ),
+    (
+        "[[service]]\nname = 'b'\nvip = '0.0.0.0:80'\nprotocol = 'tcp'",
+        "error[E210]: 0.0.0.0 cannot be used: it is the unspecified address  f.toml:7:7",
+    ),
+    (
+        "[[service.backend]]\nname = 'x'\naddress = '[2001:db8::1]:80'",
+        "error[E211]: backend 2001:db8::1 and VIP 203.0.113.10 are of different address families  f.toml:7:11\n  \
              fix: make a service for each address family, with backends of that family",
-        ),
-        (
-            "forward = 'dsr'\n[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:8080'",
-            "error[E212]: with forward = \"dsr\" ports cannot change: backend port 8080 is not the VIP's 80  f.toml:8:11\n  \
+    ),
+    (
+        "forward = 'dsr'\n[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:8080'",
+        "error[E212]: with forward = \"dsr\" ports cannot change: backend port 8080 is not the VIP's 80  f.toml:8:11\n  \
              fix: let the backend serve on port 80, or set forward = \"nat\"",
-        ),
-        (
-            "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\nweight = 1001",
-            "error[E214]: weight 1001 is out of range, expected 0 to 1000  f.toml:8:10",
-        ),
-        (
-            "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\nweigth = 1",
-            "error[E201]: unknown key `weigth`, did you mean `weight`?  f.toml:8:1",
-        ),
-        (
-            "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\n[[service.backend]]\nname = 'x'\naddress = '10.0.0.2:80'",
-            "error[E208]: service `a` has a backend `x` already  f.toml:9:8",
-        ),
-        (
-            "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\n[[service.backend]]\nname = 'y'\naddress = '10.0.0.1:80'",
-            "error[E216]: backend `x` of service `a` has 10.0.0.1:80 already  f.toml:10:11",
-        ),
-    ];
-    for (text, expected) in cases {
+    ),
+    (
+        "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\nweight = 1001",
+        "error[E214]: weight 1001 is out of range, expected 0 to 1000  f.toml:8:10",
+    ),
+    (
+        "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\nweigth = 1",
+        "error[E201]: unknown key `weigth`, did you mean `weight`?  f.toml:8:1",
+    ),
+    (
+        "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\n[[service.backend]]\nname = 'x'\naddress = '10.0.0.2:80'",
+        "error[E208]: service `a` has a backend `x` already  f.toml:9:8",
+    ),
+    (
+        "[[service.backend]]\nname = 'x'\naddress = '10.0.0.1:80'\n[[service.backend]]\nname = 'y'\naddress = '10.0.0.1:80'",
+        "error[E216]: backend `x` of service `a` has 10.0.0.1:80 already  f.toml:10:11",
+    ),
+];
+
+#[test]
+fn what_is_wrong_with_a_service_is_told_with_its_place() {
+    for (text, expected) in WRONG_SERVICE {
         assert_eq!(told(&format!("{SERVICE}{text}")), *expected, "{text}");
     }
 }
