@@ -119,9 +119,11 @@ fn answer_to(request: &Request, drops_asked: u64) -> Response {
                 .cause("kernel: veth: Peer MTU is too large to set XDP.")
                 .fix("lower the peer's MTU, or run with --mode generic (slower)"),
         ),
-        Request::Change { .. } | Request::Attach { .. } | Request::Detach { .. } => {
-            Response::Done { notes: Vec::new() }
+        Request::Detach { interface } => {
+            let notes = vec![format!("detached from {}", interface.as_deref().unwrap_or("eth0, eth1"))];
+            Response::Done { notes }
         }
+        Request::Change { .. } | Request::Attach { .. } => Response::Done { notes: Vec::new() },
         Request::RemoveFlow { .. } | Request::ReleaseLock { .. } => Response::Done { notes: Vec::new() },
         Request::LogLevel { .. } => Response::Done { notes: vec!["until it ends".into()] },
     }
