@@ -2,7 +2,7 @@
 
 use crate::{build, setup};
 use anyhow::{Context as _, Result, bail};
-use dispatcher_lab::{Lab, LabOptions, Suffix, addresses::VIP4, addresses::VIP6, remove};
+use dispatcher_lab::{Lab, LabError, LabOptions, Status, Suffix, addresses::VIP4, addresses::VIP6, remove};
 use std::{
     env,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -85,6 +85,10 @@ fn on_interfaces(arguments: &Arguments) -> anyhow::Error {
 
 /// Builds the dispatcher and starts a lab around it; installs what that needs first.
 pub(crate) fn start(suffix: &Suffix, shape: &Shape) -> Result<Lab> {
+    // Said before minutes are spent on a build.
+    if let Some(name) = Status::of(suffix).namespaces.into_iter().next() {
+        return Err(LabError::Exists { what: format!("namespace {name}"), flag: suffix.flag() }.into());
+    }
     setup::ensure(&[setup::Group::Lab])?;
     let options = LabOptions {
         suffix: suffix.clone(),

@@ -11,10 +11,18 @@ pub struct Missing {
     pub linker: Option<String>,
 }
 
+impl Missing {
+    /// All reasons, separated by semicolons.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        let reasons: Vec<&str> = self.compiler.iter().chain(&self.linker).map(String::as_str).collect();
+        reasons.join("; ")
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reasons: Vec<&str> = self.compiler.iter().chain(&self.linker).map(String::as_str).collect();
-        write!(out, "the eBPF program cannot be built here ({}): run `cargo xtask setup`.", reasons.join("; "))
+        write!(out, "the eBPF program cannot be built here ({}): run `cargo xtask setup`.", self.reasons())
     }
 }
 

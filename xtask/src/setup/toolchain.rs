@@ -16,11 +16,13 @@ pub(super) fn ensure() -> Result<()> {
     let Err(missing) = Toolchain::find() else {
         return Ok(());
     };
-    eprintln!("setup: {missing}");
+    eprintln!("setup: the eBPF program cannot be built yet: {}", missing.reasons());
     install(&missing)?;
     match Toolchain::find() {
         Ok(_) => Ok(()),
-        Err(still) => bail!("after everything was installed, {still}"),
+        Err(still) => {
+            bail!("everything was installed, and still the eBPF program cannot be built: {}", still.reasons())
+        }
     }
 }
 

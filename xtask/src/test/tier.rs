@@ -36,7 +36,7 @@ impl Tier {
     fn of(test: &str) -> Self {
         match test.split('_').next() {
             Some("host" | "property" | "simulation") => Self::Host,
-            Some("kernel") => Self::Kernel,
+            Some("kernel" | "verdicts") => Self::Kernel,
             _ => Self::EndToEnd,
         }
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn tests_find_their_tier_by_name() {
-        assert_eq!(Tier::of("kernel_verdicts"), Tier::Kernel);
+        assert_eq!(Tier::of("verdicts"), Tier::Kernel);
         assert_eq!(Tier::of("simulation"), Tier::Host);
         assert_eq!(Tier::of("drain"), Tier::EndToEnd);
     }
