@@ -118,7 +118,15 @@ fn execute(cli: &Cli, output: &Output) -> Result<(), Ending> {
             clap_complete::generate(*shell, &mut Cli::command(), "dispatcher", &mut script);
             Ok(output::text(&String::from_utf8_lossy(&script))?)
         }
-        command => match request::of(command) {
+        Command::Status
+        | Command::Attach { .. }
+        | Command::Service(_)
+        | Command::Backend(_)
+        | Command::Flow(_)
+        | Command::Lock(_)
+        | Command::Drops { watch: false }
+        | Command::Config(Config::Dump { file: None })
+        | Command::LogLevel { .. } => match request::of(&cli.command) {
             Some(request) => ask::ask(request, &socket(cli), output),
             None => Ok(()),
         },

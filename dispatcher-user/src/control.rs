@@ -7,3 +7,4 @@ pub mod claim;
 pub mod client;
 pub mod server;
 pub mod tuple;
+mod view;

@@ -8,7 +8,7 @@ use crate::{
         api::{DropView, Request, Response},
         client::Client,
     },
-    failure::{Code, Failure},
+    failure::Failure,
     output::{self, Output},
 };
 
@@ -29,10 +29,10 @@ pub(super) fn watch_drops(socket: &Path, output: &Output) -> Result<(), Ending> 
     let mut client = Client::connect(socket).map_err(Failure::from)?;
     let mut before: Option<BTreeMap<String, u64>> = None;
     loop {
-        let items = match client.call(Request::Drops).map_err(Failure::from)? {
-            Response::Drops { items } => items,
-            Response::Failed(failure) => return Err(failure.into()),
-            _ => return Err(unexpected().into()),
+        let response = client.call(Request::Drops).map_err(Failure::from)?;
+        let Response::Drops { items } = response else {
+            // A failure, which this makes an ending of; or the answer to another question, which it shows.
+            return show::response(&response, None, output);
         };
         let counts = items.iter().map(|row| (row.reason.clone(), row.packets)).collect();
         if let Some(before) = before.replace(counts) {
@@ -58,10 +58,4 @@ fn show_gains(gains: &[DropView], output: &Output) -> Result<(), Ending> {
         output::text(&format!("+{packets:<10} {reason:<24} {meaning}\n"))?;
     }
     Ok(())
-}
-
-/// The answer to another question than was asked.
-pub(super) fn unexpected() -> Failure {
-    Failure::new(Code::PROTOCOL, "the daemon answered something else than was asked")
-        .fix("use the `dispatcher` that belongs to the daemon")
 }

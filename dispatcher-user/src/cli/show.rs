@@ -82,16 +82,18 @@ pub(super) fn configuration(toml: &str, output: &Output) -> Result<(), Ending> {
     struct Item<'a> {
         toml: &'a str,
     }
-    Ok(match output.format() {
+    match output.format() {
         Format::Json => output.json(&[Item { toml }])?,
         Format::Table | Format::Wide => output::text(toml)?,
-    })
+    }
+    Ok(())
 }
 
 /// Shows the version of this program.
 pub(super) fn version(version: &Version, output: &Output) -> Result<(), Ending> {
-    Ok(match output.format() {
+    match output.format() {
         Format::Json => output.json(std::slice::from_ref(version))?,
         Format::Table | Format::Wide => output::text(&format!("{} {}\n", version.name, version.version))?,
-    })
+    }
+    Ok(())
 }
