@@ -1,10 +1,10 @@
 //! `build`: the release binary, and the proof that the eBPF object does not depend on the folder.
 
-use crate::{setup, workspace};
+use crate::{privilege::BINARY_VARIABLE, setup, workspace};
 use anyhow::{Context as _, Result, bail};
 use dispatcher_ebpf_toolchain::{BuildRequest, Toolchain};
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -36,8 +36,11 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the dispatcher as it is shipped; installs what that needs first.
+/// Builds the dispatcher as it is shipped; installs what that needs first. One that was built before is taken as it is.
 pub(crate) fn release() -> Result<PathBuf> {
+    if let Some(binary) = env::var_os(BINARY_VARIABLE) {
+        return Ok(binary.into());
+    }
     setup::ensure(&[setup::Group::Toolchain])?;
     let mut cargo = workspace::cargo()?;
     // The folder is named because an outer CARGO_TARGET_DIR may be relative to somewhere else.

@@ -1,6 +1,6 @@
 //! `lab`: a lab in the background, and programs in its namespaces.
 
-use crate::{run, setup, workspace};
+use crate::{privilege, run, setup, workspace};
 use anyhow::{Context as _, Result};
 use dispatcher_lab::{LabError, Namespace, RunDirectory, Status, Suffix, namespace_names, remove};
 use std::{
@@ -48,14 +48,16 @@ pub(crate) fn execute(arguments: Arguments) -> Result<ExitCode> {
 }
 
 fn up(suffix: &Suffix, shape: &run::Shape) -> Result<ExitCode> {
-    let lab = run::start(suffix, shape)?;
+    run::refuse_second(suffix)?;
+    let lab = run::start(suffix, shape, run::prepare()?)?;
     run::introduce(&lab, suffix);
-    println!("cargo xtask lab down{}", suffix.flag());
+    println!("`cargo xtask lab down{}` removes all of it.", suffix.flag());
     lab.keep();
     Ok(ExitCode::SUCCESS)
 }
 
 fn down(suffix: &Suffix) -> Result<ExitCode> {
+    privilege::become_root(None)?;
     let was_there = remove(suffix)?;
     println!("{}", if was_there { "the lab is gone" } else { "there was no lab" });
     Ok(ExitCode::SUCCESS)
@@ -77,6 +79,7 @@ fn status(suffix: &Suffix) -> ExitCode {
 
 fn exec(suffix: &Suffix, name: &str, words: &[OsString]) -> Result<ExitCode> {
     setup::ensure(&[setup::Group::Lab])?;
+    privilege::become_root(None)?;
     let namespace = Namespace::open(&full_name(suffix, name)).map_err(|error| not_up(suffix, error))?;
     let (program, arguments) = words.split_first().context("there is no program to run")?;
     let mut command = Command::new(program);

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod demo_backend;
 mod lab;
+mod privilege;
 mod programs;
 mod run;
 mod setup;

@@ -1,10 +1,10 @@
 //! `run`: the dispatcher in the foreground, in a lab or on network interfaces, until Ctrl-C.
 
-use crate::{build, setup};
+use crate::{build, privilege, setup};
 use anyhow::{Context as _, Result, bail};
 use dispatcher_lab::{Lab, LabError, LabOptions, Status, Suffix, addresses::VIP4, addresses::VIP6, remove};
 use std::{
-    env,
+    env, io,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::PathBuf,
     process::{Command, ExitCode, ExitStatus},
@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::{
     runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time,
 };
 
@@ -53,13 +53,20 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.iface.is_empty() {
         return Err(on_interfaces(arguments));
     }
+    if !arguments.clean {
+        refuse_second(&arguments.suffix)?;
+    }
+    let binary = prepare()?;
     if arguments.clean && remove(&arguments.suffix)? {
         println!("removed what was left of an earlier lab");
     }
-    let mut lab = start(&arguments.suffix, &arguments.shape)?;
+    // From here on Ctrl-C ends the wait below, and not this process in the middle of building the lab.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut ends = runtime.block_on(async { Ends::begin() })?;
+    let mut lab = start(&arguments.suffix, &arguments.shape, binary)?;
     introduce(&lab, &arguments.suffix);
     println!("Ctrl-C removes all of it.");
-    let outcome = wait(&mut lab);
+    let outcome = runtime.block_on(wait(&mut lab, &mut ends));
     drop(lab);
     outcome?;
     println!("the lab is gone");
@@ -72,6 +79,9 @@ fn on_interfaces(arguments: &Arguments) -> anyhow::Error {
         Ok(binary) => binary,
         Err(error) => return error,
     };
+    if let Err(error) = privilege::become_root(Some(&binary)) {
+        return error;
+    }
     let mut command = Command::new(&binary);
     command.arg("run").args(["--mode", &arguments.shape.mode]);
     for interface in &arguments.iface {
@@ -83,21 +93,32 @@ fn on_interfaces(arguments: &Arguments) -> anyhow::Error {
     anyhow::Error::new(command.exec()).context(format!("cannot start {}", binary.display()))
 }
 
-/// Builds the dispatcher and starts a lab around it; installs what that needs first.
-pub(crate) fn start(suffix: &Suffix, shape: &Shape) -> Result<Lab> {
-    // Said before minutes are spent on a build.
-    if let Some(name) = Status::of(suffix).namespaces.into_iter().next() {
-        return Err(LabError::Exists { what: format!("namespace {name}"), flag: suffix.flag() }.into());
-    }
+/// Sees to everything a lab needs: its programs, the dispatcher, and root. Returns the dispatcher.
+pub(crate) fn prepare() -> Result<PathBuf> {
     setup::ensure(&[setup::Group::Lab])?;
+    let binary = build::release()?;
+    privilege::become_root(Some(&binary))?;
+    Ok(binary)
+}
+
+/// Starts a lab around a dispatcher.
+pub(crate) fn start(suffix: &Suffix, shape: &Shape, dispatcher: PathBuf) -> Result<Lab> {
     let options = LabOptions {
         suffix: suffix.clone(),
         backends: shape.backends,
         mode: shape.mode.clone(),
-        dispatcher: build::release()?,
+        dispatcher,
         backend_program: env::current_exe().context("the system does not say which program this is")?,
     };
     Ok(Lab::start(&options)?)
+}
+
+/// Says that a lab stands, before minutes are spent on a build.
+pub(crate) fn refuse_second(suffix: &Suffix) -> Result<()> {
+    match Status::of(suffix).namespaces.into_iter().next() {
+        None => Ok(()),
+        Some(name) => Err(LabError::Exists { what: format!("namespace {name}"), flag: suffix.flag() }.into()),
+    }
 }
 
 /// Says how to use a lab.
@@ -111,26 +132,39 @@ pub(crate) fn introduce(lab: &Lab, suffix: &Suffix) {
     println!("Logs are in {}.", lab.directory().path().display());
 }
 
-/// Waits for Ctrl-C, or for the end of the dispatcher, which is an error here.
-fn wait(lab: &mut Lab) -> Result<()> {
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut look = time::interval(LOOK_EVERY);
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-                _ = hangup.recv() => return Ok(()),
-                _ = look.tick() => {
-                    if let Some(status) = lab.daemon().ended()? {
-                        bail!(lab.daemon().failed(&format!("ended with {status}")));
-                    }
+/// The signals that end a lab in the foreground.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Ends {
+    /// Begins to listen for them.
+    fn begin() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Waits for such a signal, or for the end of the dispatcher, which is an error here.
+async fn wait(lab: &mut Lab, ends: &mut Ends) -> Result<()> {
+    let mut look = time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = ends.interrupt.recv() => return Ok(()),
+            _ = ends.terminate.recv() => return Ok(()),
+            _ = ends.hangup.recv() => return Ok(()),
+            _ = look.tick() => {
+                if let Some(status) = lab.daemon().ended()? {
+                    bail!(lab.daemon().failed(&format!("ended with {status}")));
                 }
             }
         }
-    })
+    }
 }
 
 /// The exit code that a shell would give a program which ended like this.

@@ -2,7 +2,7 @@
 
 mod tier;
 
-use crate::{build, setup};
+use crate::{build, privilege, setup};
 use anyhow::{Result, bail};
 use std::{env, process::ExitCode};
 use tier::{Outcome, Tier};
@@ -18,12 +18,13 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(&[setup::Group::Toolchain, setup::Group::Lab, setup::Group::Tests])?;
     let binary = build::release()?;
-    let is_root = nix::unistd::geteuid().is_root();
+    let has_root = privilege::is_root() || privilege::sudo().is_some();
     let mut report = Vec::new();
     for tier in Tier::ALL {
-        let outcome = match tier.needs_root() && !is_root {
-            true => Outcome::Skipped("it needs root; run the same command with sudo"),
-            false => tier::run(tier, &arguments.filter, &binary)?,
+        let outcome = if tier.needs_root() && !has_root {
+            Outcome::Skipped("it needs root, and there is no sudo")
+        } else {
+            tier::run(tier, &arguments.filter, &binary)?
         };
         report.push((tier, outcome));
     }

@@ -1,6 +1,6 @@
 //! Installs Debian packages, and says which and why.
 
-use crate::{programs, workspace};
+use crate::{privilege, programs, workspace};
 use anyhow::{Context as _, Result, bail};
 use std::{
     fs::{self, OpenOptions},
@@ -66,16 +66,16 @@ fn run(command: &mut Command) -> Result<()> {
 fn as_root(program: &str) -> Result<Command> {
     const UNATTENDED: &str = "DEBIAN_FRONTEND=noninteractive";
     let program = programs::find(program).with_context(|| format!("there is no {program}"))?;
-    if nix::unistd::geteuid().is_root() {
+    if privilege::is_root() {
         let mut command = Command::new("env");
         command.arg(UNATTENDED).arg(program);
         return Ok(command);
     }
-    let Some(sudo) = programs::find("sudo") else {
+    let Some((sudo, options)) = privilege::sudo() else {
         bail!("installing packages needs root, and there is no sudo: run `cargo xtask setup` as root once");
     };
     let mut command = Command::new(sudo);
-    command.arg("env").arg(UNATTENDED).arg(program);
+    command.args(options).arg("env").arg(UNATTENDED).arg(program);
     Ok(command)
 }
 
@@ -86,7 +86,7 @@ struct NoServices {
 
 impl NoServices {
     fn begin() -> Result<Self> {
-        if Path::new(POLICY).exists() || !nix::unistd::geteuid().is_root() {
+        if Path::new(POLICY).exists() || !privilege::is_root() {
             return Ok(Self { is_ours: false });
         }
         let mut file = OpenOptions::new()

@@ -1,10 +1,13 @@
 //! Runs the tests of one tier with cargo, and adds up what their runners say.
 
-use crate::workspace;
+use crate::{
+    privilege::{self, BINARY_VARIABLE},
+    workspace,
+};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{
-    fmt,
+    env, fmt,
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
@@ -120,13 +123,25 @@ pub(super) fn run(tier: Tier, filter: &str, binary: &Path) -> Result<Outcome> {
     let start = Instant::now();
     let (mut counts, mut succeeded) = (Counts::default(), true);
     for mut command in commands(tier)? {
-        command.env("DISPATCHER_BIN", binary);
+        command.env(BINARY_VARIABLE, binary);
+        if tier.needs_root() && !privilege::is_root() {
+            run_as_root(&mut command)?;
+        }
         if !filter.is_empty() {
             command.arg("--").arg(filter);
         }
         succeeded &= watch(&mut command, &mut counts)?;
     }
     Ok(Outcome::Ran { counts, took: start.elapsed(), succeeded })
+}
+
+/// Lets cargo build as this user and start the tests through sudo, with their variables.
+fn run_as_root(cargo: &mut Command) -> Result<()> {
+    let (sudo, options) = privilege::sudo().context("there is no sudo")?;
+    let runner = format!("{} {} --preserve-env", sudo.display(), options.join(" "));
+    let host = format!("{}_UNKNOWN_LINUX_GNU", env::consts::ARCH.to_uppercase());
+    cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
+    Ok(())
 }
 
 /// The calls of cargo that run a tier.
