@@ -62,6 +62,13 @@ pub(super) fn weight(text: &str) -> Result<u16, ValueError> {
     Ok(rules::weight(number)?)
 }
 
+/// Reads how many flows a listing may have.
+pub(super) fn limit(text: &str) -> Result<u32, ValueError> {
+    let limit = text.parse().map_err(|_no_number| ValueError::Number(text.to_owned()))?;
+    rules::check_limit(limit)?;
+    Ok(limit)
+}
+
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {

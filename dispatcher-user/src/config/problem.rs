@@ -94,7 +94,7 @@ fn code_of_rule(error: &RuleError) -> Code {
     match error {
         RuleError::Name(_) | RuleError::InterfaceName(_) => Code::BAD_NAME,
         RuleError::Address(_) | RuleError::UnusableAddress { .. } | RuleError::Port => Code::BAD_ADDRESS,
-        RuleError::Weight(_) => Code::OUT_OF_RANGE,
+        RuleError::Weight(_) | RuleError::Limit(_) => Code::OUT_OF_RANGE,
         RuleError::Duration(_) | RuleError::DurationRange { .. } => Code::BAD_DURATION,
     }
 }

@@ -9,6 +9,8 @@ use crate::core::model::{BackendSpec, Change};
 
 /// The greatest weight.
 pub const MAX_WEIGHT: u16 = 1000;
+/// The most flows that one listing has: a daemon that lists all of them does little else meanwhile.
+pub const MAX_LISTED: u32 = 100_000;
 /// The longest name.
 const MAX_NAME: usize = 63;
 /// The longest name of an interface: `IFNAMSIZ` of the kernel, less the final zero.
@@ -46,6 +48,9 @@ pub enum RuleError {
     /// A weight.
     #[error("weight {0} is out of range, expected 0 to {MAX_WEIGHT}")]
     Weight(i64),
+    /// The length of a listing.
+    #[error("limit {0} is out of range, expected 1 to {MAX_LISTED}")]
+    Limit(u32),
     /// Something that is no duration.
     #[error("`{0}` is no duration, such as 90s, 10m or 1h30m")]
     Duration(String),
@@ -138,6 +143,14 @@ pub fn weight(number: i64) -> Result<u16, RuleError> {
         Ok(weight) if weight <= MAX_WEIGHT => Ok(weight),
         _ => Err(RuleError::Weight(number)),
     }
+}
+
+/// Checks how many flows a listing may have.
+///
+/// # Errors
+/// [`RuleError::Limit`]
+pub fn check_limit(limit: u32) -> Result<(), RuleError> {
+    if (1..=MAX_LISTED).contains(&limit) { Ok(()) } else { Err(RuleError::Limit(limit)) }
 }
 
 /// Reads how long a client is remembered.

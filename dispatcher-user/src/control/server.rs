@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    config::rules::check_change,
+    config::rules::{self, RuleError},
     control::{
         api::{Line, Request, Response, VERSION},
         claim::{Claim, ClaimError},
@@ -152,10 +152,30 @@ fn parse(line: &[u8]) -> Result<Request, Failure> {
         return Err(Failure::new(Code::PROTOCOL, message).fix("use the `dispatcher` that belongs to the daemon"));
     }
     let line: Line<Request> = serde_json::from_slice(line).map_err(malformed)?;
-    if let Request::Change { change } = &line.body {
-        check_change(change).map_err(|error| Failure::new(Code::REFUSED, error.to_string()))?;
-    }
+    check(&line.body).map_err(|error| Failure::new(Code::REFUSED, error.to_string()))?;
     Ok(line.body)
+}
+
+/// Holds a request to the rules that the command line keeps too: not every client is that one.
+fn check(request: &Request) -> Result<(), RuleError> {
+    match request {
+        Request::Change { change } => rules::check_change(change),
+        Request::Attach { interface, .. } | Request::Detach { interface: Some(interface) } => {
+            rules::check_interface_name(interface)
+        }
+        Request::Flows(query) => rules::check_limit(query.limit),
+        Request::Detach { interface: None }
+        | Request::Status
+        | Request::Services
+        | Request::Service { .. }
+        | Request::Backends { .. }
+        | Request::RemoveFlow { .. }
+        | Request::Locks
+        | Request::ReleaseLock { .. }
+        | Request::Drops
+        | Request::ConfigDump
+        | Request::LogLevel { .. } => Ok(()),
+    }
 }
 
 /// Puts a request to the daemon and waits for its answer.

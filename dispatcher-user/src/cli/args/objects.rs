@@ -151,7 +151,7 @@ pub enum Flow {
         #[arg(long, value_name = "ADDRESS[/LENGTH]")]
         client: Option<ClientNet>,
         /// At most so many
-        #[arg(long, value_name = "1-100000", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, value_name = "1-100000", default_value = "1000", value_parser = values::limit)]
         limit: u32,
     },
     /// Removes a flow, both its directions; its next packet is a first packet again

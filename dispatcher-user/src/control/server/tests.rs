@@ -7,7 +7,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    control::client::{Client, ClientError},
+    config::AttachMode,
+    control::{
+        api::FlowQuery,
+        client::{Client, ClientError},
+    },
     core::model::Change,
 };
 
@@ -104,13 +108,29 @@ async fn another_version_is_refused_by_its_number() {
 }
 
 #[tokio::test]
-async fn a_change_that_breaks_a_rule_does_not_reach_the_daemon() {
+async fn what_breaks_a_rule_does_not_reach_the_daemon() {
     let fixture = Fixture::start();
     let change = Change::SetBackend { service: "a".into(), backend: "b".into(), state: None, weight: Some(2000) };
-    let mut line = json!({ "version": 1, "body": Request::Change { change } }).to_string();
-    line.push('\n');
-    let answer = fixture.say(line.as_bytes()).await.unwrap();
-    assert_eq!(failure(&answer), ("E401", "weight 2000 is out of range, expected 0 to 1000"));
+    let cases = [
+        (Request::Change { change }, "weight 2000 is out of range, expected 0 to 1000"),
+        (
+            Request::Attach { interface: "../x".into(), mode: AttachMode::Native },
+            "`../x` is no interface name: it takes 1 to 15 bytes without spaces, `/` and `:`",
+        ),
+        (
+            Request::Detach { interface: Some(String::new()) },
+            "`` is no interface name: it takes 1 to 15 bytes without spaces, `/` and `:`",
+        ),
+        (
+            Request::Flows(FlowQuery { limit: u32::MAX, ..FlowQuery::default() }),
+            "limit 4294967295 is out of range, expected 1 to 100000",
+        ),
+    ];
+    for (request, message) in cases {
+        let line = format!("{}\n", json!({ "version": 1, "body": request }));
+        let answer = fixture.say(line.as_bytes()).await.unwrap();
+        assert_eq!(failure(&answer), ("E401", message));
+    }
 }
 
 #[tokio::test]
@@ -145,11 +165,12 @@ async fn connections_beyond_the_limit_are_told_so() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_left() {
     let fixture = Fixture::start();
+    let in_time = CLIENT_TIMEOUT + Duration::from_secs(1);
     let mut silent = fixture.connect().await;
-    assert_eq!(hear(&mut silent).await, None);
+    assert_eq!(timeout(in_time, hear(&mut silent)).await, Ok(None));
     let mut slow = fixture.connect().await;
     slow.write_all(b"{\"version\":1,").await.unwrap();
-    assert_eq!(hear(&mut slow).await, None);
+    assert_eq!(timeout(in_time, hear(&mut slow)).await, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +178,9 @@ async fn a_daemon_that_does_not_answer_is_told_of() {
     let mut fixture = Fixture::start_without_daemon();
     let (calls_in, mut calls) = mpsc::channel::<Call>(4);
     fixture._tasks.spawn(Server::bind(&fixture.path).unwrap().serve(calls_in));
-    let answer = fixture.say(b"{\"version\":1,\"body\":{\"request\":\"status\"}}\n").await.unwrap();
+    let in_time = ANSWER_TIMEOUT + Duration::from_secs(1);
+    let asked = fixture.say(b"{\"version\":1,\"body\":{\"request\":\"status\"}}\n");
+    let answer = timeout(in_time, asked).await.unwrap().unwrap();
     assert_eq!(failure(&answer), ("E406", "the daemon did not answer within 30 s"));
     drop(calls.recv().await);
     let mut stream = fixture.connect().await;
