@@ -1,0 +1,134 @@
+//! Packets of flows that have a backend: count, and forward.
+
+use super::{FlowTable, Tables};
+use crate::{
+    address::Family,
+    backend::Backend,
+    counter::Counter,
+    flow::{Flow, state, target},
+    parse::{self, Headers},
+    verdict::{Endpoint, Forward, Hop, Translation, Verdict},
+};
+
+/// What one look at a flow's entry gave.
+struct Hit<A: Family> {
+    flow: Flow<A>,
+    /// The sender of this direction has just ended it.
+    closed: bool,
+    /// The client has just opened a connection with the ports of an ended one.
+    reopened: bool,
+    /// The packet came another way than those before.
+    moved: bool,
+}
+
+/// Decides for a packet of a known flow that goes straight on; nothing for any other packet.
+#[inline(always)]
+pub fn mapped<A: Family, T: Tables + FlowTable<A>>(
+    headers: &Headers<A>,
+    now_ns: u64,
+    tables: &T,
+) -> Option<Verdict<A>> {
+    if headers.fault.is_some() {
+        return None;
+    }
+    let hit =
+        tables.with_flow(&headers.key, |flow| (flow.state != state::HELD).then(|| hit(flow, headers, now_ns)))??;
+    if headers.ttl <= 1 {
+        return Some(Verdict::Pass(Counter::TtlExpired));
+    }
+    let flow = &hit.flow;
+    if flow.target == target::CLIENT {
+        let hop = Hop { ifindex: flow.ifindex, mac: flow.peer_mac, source_mac: flow.local_mac };
+        let translation = Translation::Source(endpoint(flow));
+        return Some(Verdict::Forward(Forward { translation, hop, backend: flow.backend }));
+    }
+    to_backend(headers, &hit, tables)
+}
+
+/// Counts a packet at its flow, and moves the flow's state.
+#[inline(always)]
+fn hit<A: Family>(flow: &mut Flow<A>, headers: &Headers<A>, now_ns: u64) -> Hit<A> {
+    seen(flow, headers, now_ns);
+    let before = flow.state;
+    flow.state = state_after(before, headers);
+    Hit {
+        flow: *flow,
+        closed: before < state::CLOSING && flow.state >= state::CLOSING,
+        reopened: before >= state::CLOSING && flow.state < state::CLOSING,
+        moved: flow.peer_mac != headers.arrival.peer_mac || flow.ifindex != headers.arrival.ifindex,
+    }
+}
+
+#[inline(always)]
+pub(super) fn seen<A: Family>(flow: &mut Flow<A>, headers: &Headers<A>, now_ns: u64) {
+    flow.packets = flow.packets.wrapping_add(1);
+    flow.bytes = flow.bytes.wrapping_add(u64::from(headers.length));
+    flow.last_seen_ns = now_ns;
+}
+
+/// A packet of a known flow on its way to the backend; nothing if the backend no longer keeps it.
+#[inline(always)]
+fn to_backend<A: Family, T: Tables + FlowTable<A>>(
+    headers: &Headers<A>,
+    hit: &Hit<A>,
+    tables: &T,
+) -> Option<Verdict<A>> {
+    let flow = &hit.flow;
+    let backend = tables.backend(flow.backend)?;
+    if !backend.keeps_flows(flow.generation) || (hit.reopened && !backend.takes_flows()) {
+        return None;
+    }
+    if !backend.is_reachable() {
+        return Some(Verdict::Drop(Counter::NoNeighbour));
+    }
+    if hit.reopened || hit.closed {
+        tables.count_flow(flow.backend, hit.reopened);
+    }
+    if hit.moved {
+        follow_client(headers, backend, tables);
+    }
+    Some(Verdict::Forward(towards(flow.target, endpoint(flow), (flow.backend, backend))))
+}
+
+/// The state of a direction after a packet, whatever it was before.
+#[inline(always)]
+pub(super) fn state_after<A: Family>(before: u8, headers: &Headers<A>) -> u8 {
+    let before = if before == state::SYN && !headers.opens() { state::ESTABLISHED } else { before };
+    if headers.tcp_flags & (parse::FIN | parse::RST | parse::SYN) == 0 {
+        before
+    } else if headers.has(parse::RST) {
+        state::CLOSED
+    } else if headers.has(parse::FIN) {
+        state::CLOSING
+    } else if headers.opens() && before >= state::CLOSING {
+        state::SYN
+    } else {
+        before
+    }
+}
+
+/// Turns replies to where the client's packets come from now: its router may have failed over.
+#[inline(always)]
+fn follow_client<A: Family, T: FlowTable<A>>(headers: &Headers<A>, backend: &Backend, tables: &T) {
+    let turn = |flow: &mut Flow<A>| {
+        flow.peer_mac = headers.arrival.peer_mac;
+        flow.local_mac = headers.arrival.local_mac;
+        flow.ifindex = headers.arrival.ifindex;
+    };
+    tables.with_flow(&headers.key, turn);
+    tables.with_flow(&headers.key.answered_by(backend), turn);
+}
+
+#[inline(always)]
+pub(super) fn endpoint<A: Family>(flow: &Flow<A>) -> Endpoint<A> {
+    Endpoint { address: flow.address, port: flow.port, delta: flow.delta }
+}
+
+/// How a client's packet leaves for its backend.
+#[inline(always)]
+pub fn towards<A: Family>(target: u8, destination: Endpoint<A>, (id, backend): (u16, &Backend)) -> Forward<A> {
+    let hop = Hop { ifindex: backend.ifindex, mac: backend.mac, source_mac: backend.source_mac };
+    let translation =
+        if target == target::BACKEND_NAT { Translation::Destination(destination) } else { Translation::None };
+    Forward { translation, hop, backend: id }
+}

@@ -1,0 +1,160 @@
+//! Packets that do not simply go on: faulty ones, held flows, other hosts' packets, and new flows.
+
+use super::{
+    FlowTable, Tables,
+    mapped::{endpoint, seen, state_after, towards},
+    place::{conflicts, pick, take, upcall},
+};
+use crate::{
+    address::Family,
+    backend::Backend,
+    client::ClientKey,
+    counter::Counter,
+    flow::state,
+    parse::{self, Headers},
+    service::{Service, ServiceKey, scheduler},
+    verdict::{Upcall, Verdict},
+};
+
+/// True if a packet that [`mapped`] left is none of a service's, so that [`unmapped`] would pass it.
+#[inline(always)]
+pub fn is_foreign<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> bool {
+    headers.fault.is_none() && tables.service(&service_key(headers)).is_none()
+}
+
+/// Decides for every packet that [`mapped`] leaves: faulty ones, held flows, new flows, other hosts' packets.
+#[inline(always)]
+pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Verdict<A> {
+    if let Some(fault) = headers.fault {
+        return faulty(tables.service(&service_key(headers)).is_some(), fault);
+    }
+    if let Some(verdict) = held(headers, now_ns, tables) {
+        return verdict;
+    }
+    let Some(service) = tables.service(&service_key(headers)) else { return Verdict::Pass(Counter::NotOurs) };
+    if let Some(verdict) = refused(headers) {
+        return verdict;
+    }
+    let config = tables.config();
+    if config.lease_is_over(now_ns) {
+        return Verdict::Pass(Counter::LeaseOver);
+    }
+    let mut choice = by_affinity(headers, &service, now_ns, tables);
+    if choice.is_none() {
+        let reason = if scheduler::is_deterministic(service.scheduler) {
+            Counter::FlowsByHash
+        } else if let Some(upcall) = upcall(headers, &service, &config, now_ns, tables) {
+            return Verdict::Up(upcall);
+        } else {
+            Counter::PickedInKernel
+        };
+        choice = pick(headers, &service, tables).map(|(id, backend)| (id, backend, reason));
+    }
+    match choice {
+        None => Verdict::Drop(Counter::NoBackend),
+        Some((_, backend, _)) if conflicts(headers, &service, backend, tables) => Verdict::Drop(Counter::TupleConflict),
+        Some((id, backend, reason)) => {
+            tables.count(reason);
+            take(headers, &service, (id, backend), now_ns, tables)
+        }
+    }
+}
+
+#[inline(always)]
+fn service_key<A: Family>(headers: &Headers<A>) -> ServiceKey {
+    ServiceKey::new(headers.key.dst, headers.key.dport, headers.key.proto)
+}
+
+/// A packet that cannot be dispatched: ours to drop only if it is for a service.
+#[inline(always)]
+fn faulty<A: Family>(for_service: bool, fault: Counter) -> Verdict<A> {
+    match (for_service, fault) {
+        (_, Counter::Fragment) => Verdict::Pass(Counter::Fragment),
+        (true, Counter::Tagged) => Verdict::Pass(Counter::Tagged),
+        (false, Counter::Tagged) => Verdict::Pass(Counter::NotOurs),
+        (true, _) => Verdict::Drop(fault),
+        (false, _) => Verdict::Pass(Counter::NotOursMalformed),
+    }
+}
+
+/// A packet of a flow that is held; nothing if there is no such flow, or its backend no longer keeps it.
+///
+/// The flow opens once every packet that went up before has left the daemon. The packets of a flow meet one CPU in
+/// order, and the daemon injects a packet before it consumes its record. So when all that had been sent up by the
+/// flow's first direct packet is consumed, nothing of the flow can be overtaken.
+#[inline(always)]
+fn held<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Option<Verdict<A>> {
+    let positions = tables.upcall_positions();
+    let alive = tables.config().daemon_is_alive(now_ns);
+    let look = tables.with_flow(&headers.key, |flow| {
+        if flow.state != state::HELD {
+            return None;
+        }
+        seen(flow, headers, now_ns);
+        if flow.fence == 0 {
+            flow.fence = positions.produced;
+        }
+        let open = !alive || positions.consumed >= flow.fence;
+        if open {
+            flow.state = state_after(state::SYN, headers);
+        }
+        Some((*flow, open))
+    });
+    let (flow, open) = look??;
+    let backend = tables.backend(flow.backend)?;
+    if !backend.keeps_flows(flow.generation) {
+        return None;
+    }
+    if !open {
+        let upcall = Upcall { service: flow.service, reason: Counter::UpcallHeld };
+        if tables.send_up(&upcall) {
+            let fence = tables.upcall_positions().produced;
+            tables.with_flow(&headers.key, |flow| flow.fence = fence);
+            return Some(Verdict::Up(upcall));
+        }
+        // Order yields to delivery.
+        tables.count(Counter::UpcallRefused);
+        tables.with_flow(&headers.key, |flow| flow.state = state_after(state::SYN, headers));
+    }
+    if !backend.is_reachable() {
+        return Some(Verdict::Drop(Counter::NoNeighbour));
+    }
+    Some(Verdict::Forward(towards(flow.target, endpoint(&flow), (flow.backend, backend))))
+}
+
+/// Packets that make no flow.
+#[inline(always)]
+fn refused<A: Family>(headers: &Headers<A>) -> Option<Verdict<A>> {
+    if headers.key.src.is_forbidden_source() {
+        Some(Verdict::Drop(Counter::BadSource))
+    } else if headers.ttl <= 1 {
+        Some(Verdict::Pass(Counter::TtlExpired))
+    } else if headers.has(parse::RST) {
+        Some(Verdict::Drop(Counter::ResetWithoutFlow))
+    } else {
+        None
+    }
+}
+
+/// The client's backend, if the service keeps clients and the backend still takes flows.
+#[inline(always)]
+fn by_affinity<'t, A: Family, T: Tables>(
+    headers: &Headers<A>,
+    service: &Service,
+    now_ns: u64,
+    tables: &'t T,
+) -> Option<(u16, &'t Backend, Counter)> {
+    if !service.has_client_affinity() {
+        return None;
+    }
+    let client = tables.client(&ClientKey::new(headers.key.src, service.id))?;
+    if now_ns >= client.expires_ns {
+        return None;
+    }
+    let backend = tables.backend(client.backend)?;
+    (backend.generation == client.generation && backend.takes_flows()).then_some((
+        client.backend,
+        backend,
+        Counter::FlowsByAffinity,
+    ))
+}
