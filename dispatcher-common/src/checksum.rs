@@ -3,11 +3,11 @@
 /// Folds a sum of 16-bit words into one.
 ///
 /// Two folds are enough for any `u32`: the first leaves at most 0x1fffe.
+#[expect(clippy::cast_possible_truncation, reason = "the second fold leaves 16 bits")]
 #[inline(always)]
 #[must_use]
 pub fn fold(sum: u32) -> u16 {
     let once = (sum & 0xffff) + (sum >> 16);
-    // The carry of the first fold is at most one, so that this cannot exceed 16 bits.
     ((once & 0xffff) + (once >> 16)) as u16
 }
 
@@ -33,6 +33,7 @@ pub fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
 }
 
 /// Sums the five words of an option-less IPv4 header; valid ones fold to 0xffff.
+#[expect(clippy::cast_possible_truncation, reason = "the sum of three 16-bit numbers is below 2^18")]
 #[inline(always)]
 #[must_use]
 pub fn ipv4_header_sum(header: &[u8; 20]) -> u16 {
@@ -41,7 +42,6 @@ pub fn ipv4_header_sum(header: &[u8; 20]) -> u16 {
     let word = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
     let sum = word([a, b, c, d]) + word([e, f, g, h]) + word([i, j, k, l]) + word([m, n, o, p]) + word([q, r, s, t]);
     let halves = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    // Three 16-bit numbers: below 2^18.
     fold(halves as u32)
 }
 

@@ -89,7 +89,7 @@ pub struct Positions {
 
 /// Decides what happens to a packet with `headers` at `now_ns` (monotonic clock).
 ///
-/// The same as [`mapped`], and [`unmapped`] where that gives nothing. In the kernel the two are programs of their own.
+/// The same as [`mapped()`], and [`unmapped()`] where that gives nothing. In the kernel the two are programs of their own.
 #[inline(always)]
 pub fn decide<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Verdict<A> {
     mapped(headers, now_ns, tables).unwrap_or_else(|| unmapped(headers, now_ns, tables))

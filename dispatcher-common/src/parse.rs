@@ -261,6 +261,7 @@ struct Layers {
 }
 
 /// Reads ports, flags and lengths of TCP (RFC 9293) and UDP (RFC 768); nothing for other protocols.
+#[expect(clippy::cast_possible_truncation, reason = "no frame has 2^16 bytes, and no header starts beyond its end")]
 #[inline(always)]
 fn transport<A: Family, P: Packet + ?Sized>(
     packet: &P,

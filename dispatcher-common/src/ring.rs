@@ -18,9 +18,9 @@ pub struct Ring {
 }
 
 /// The slot that a hash leads to.
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is below SLOTS")]
 #[inline(always)]
 #[must_use]
 pub fn slot(hash: u64) -> usize {
-    // The remainder is below SLOTS, so that it fits any usize.
     (hash % SLOTS as u64) as usize
 }

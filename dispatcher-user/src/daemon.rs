@@ -217,13 +217,13 @@ impl Daemon {
     /// Carries out what the core asks for, in order.
     fn carry_out(&mut self) {
         for command in self.commands.drain(..) {
-            let request = match command {
-                Command::Follow(address) => neighbours::Request::Follow(address),
-                Command::Unfollow(address) => neighbours::Request::Unfollow(address),
-                _ => {
-                    self.kernel.carry_out(&command);
-                    continue;
-                }
+            let request = if let Command::Follow(address) = command {
+                neighbours::Request::Follow(address)
+            } else if let Command::Unfollow(address) = command {
+                neighbours::Request::Unfollow(address)
+            } else {
+                self.kernel.carry_out(&command);
+                continue;
             };
             if self.follower.try_send(request).is_err() {
                 tracing::error!(?request, "the follower of neighbours takes no requests");

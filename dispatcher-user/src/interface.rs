@@ -106,12 +106,11 @@ fn read_xdp(attributes: &[LinkXdp]) -> Option<Xdp> {
     let mut xdp = Xdp { mode: None, program: 0 };
     for attribute in attributes {
         if let LinkXdp::Attached(attached) = attribute {
-            match attached {
-                XdpAttached::Driver => xdp.mode = Some(AttachMode::Native),
-                XdpAttached::SocketBuffer => xdp.mode = Some(AttachMode::Generic),
-                XdpAttached::None => return None,
-                _ => {}
+            if *attached == XdpAttached::None {
+                return None;
             }
+            let modes = [(XdpAttached::Driver, AttachMode::Native), (XdpAttached::SocketBuffer, AttachMode::Generic)];
+            xdp.mode = modes.into_iter().find(|(known, _)| known == attached).map(|(_, mode)| mode);
         } else if let LinkXdp::ProgId(id) = attribute {
             xdp.program = *id;
         }

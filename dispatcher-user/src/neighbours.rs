@@ -94,12 +94,16 @@ impl Follower {
                     Some(Request::Unfollow(address)) => { self.followed.remove(&address); }
                     None => return,
                 },
-                Some((message, _)) = messages.next() => match message.payload {
-                    NetlinkPayload::InnerMessage(
+                Some((message, _)) = messages.next() => {
+                    if let NetlinkPayload::InnerMessage(
                         RouteNetlinkMessage::NewNeighbour(neighbour) | RouteNetlinkMessage::DelNeighbour(neighbour),
-                    ) => self.neighbour_changed(&neighbour).await,
-                    // Routes change in bursts; they are looked up again at the next round.
-                    _ => rerouted = true,
+                    ) = message.payload
+                    {
+                        self.neighbour_changed(&neighbour).await;
+                    } else {
+                        // Routes change in bursts; they are looked up again at the next round.
+                        rerouted = true;
+                    }
                 },
                 _ = retry.tick() => {
                     rounds = rounds.wrapping_add(1);
@@ -227,10 +231,12 @@ impl Follower {
 }
 
 fn ip_address(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
+    if let RouteAddress::Inet(v4) = address {
+        Some(IpAddr::V4(*v4))
+    } else if let RouteAddress::Inet6(v6) = address {
+        Some(IpAddr::V6(*v6))
+    } else {
+        None
     }
 }
 

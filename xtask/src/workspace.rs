@@ -18,8 +18,8 @@ pub(crate) fn root() -> Result<PathBuf> {
 /// The folder that cargo builds into: the one this program was built into.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe().context("the system does not say which program this is")?;
-    // Cargo marks the top of its target folder with this file.
-    let top = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    // Cargo puts programs into a folder of the profile's name. It marks the top with CACHEDIR.TAG only if it made it.
+    let top = program.parent().and_then(Path::parent);
     top.map(Path::to_owned).with_context(|| format!("{} is in no target folder of cargo", program.display()))
 }
 

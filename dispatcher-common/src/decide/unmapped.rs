@@ -16,13 +16,13 @@ use crate::{
     verdict::{Upcall, Verdict},
 };
 
-/// True if a packet that [`mapped`] left is none of a service's, so that [`unmapped`] would pass it.
+/// True if a packet that [`super::mapped()`] left is none of a service's, so that [`unmapped`] would pass it.
 #[inline(always)]
 pub fn is_foreign<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> bool {
     headers.fault.is_none() && tables.service(&service_key(headers)).is_none()
 }
 
-/// Decides for every packet that [`mapped`] leaves: faulty ones, held flows, new flows, other hosts' packets.
+/// Decides for every packet that [`super::mapped()`] leaves: faulty ones, held flows, new flows, other hosts' packets.
 #[inline(always)]
 pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Verdict<A> {
     if let Some(fault) = headers.fault {

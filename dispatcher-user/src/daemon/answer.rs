@@ -14,13 +14,17 @@ use crate::{
         model::{Change, ServiceSpec},
         view,
     },
+    datapath::tables::TableError,
     failure::{Code, Failure},
 };
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
-/// What the core drops: name, meaning, and where it is counted.
-const DAEMON_DROPS: [(&str, &str, fn(&view::Counters) -> u64); 5] = [
+/// A counter of the core: name, meaning, and where it is.
+type DaemonDrop = (&'static str, &'static str, fn(&view::Counters) -> u64);
+
+/// What the core drops.
+const DAEMON_DROPS: [DaemonDrop; 5] = [
     ("daemon_unreadable", "Came up and cannot be dispatched.", |counters| counters.drop_unreadable),
     ("daemon_no_service", "Came up for a service that was removed meanwhile.", |counters| counters.drop_no_service),
     ("daemon_hold_timeout", "Held, and no backend could take it in time.", |counters| counters.drop_hold_timeout),
@@ -171,14 +175,12 @@ fn done(outcome: Result<(), Failure>) -> Result<Response, Failure> {
 
 fn refused(refusal: crate::core::model::Refusal) -> Failure {
     use crate::core::model::Refusal;
-    let code = match refusal {
-        Refusal::NoSuchService(_) | Refusal::NoSuchBackend { .. } => Code::NOT_FOUND,
-        _ => Code::REFUSED,
-    };
+    let is_missing = matches!(refusal, Refusal::NoSuchService(_) | Refusal::NoSuchBackend { .. });
+    let code = if is_missing { Code::NOT_FOUND } else { Code::REFUSED };
     Failure::new(code, refusal.to_string())
 }
 
-fn unreadable(error: aya::maps::MapError) -> Failure {
+fn unreadable(error: TableError) -> Failure {
     Failure::new(Code::INTERNAL, "a table cannot be read").cause(error)
 }
 
@@ -217,6 +219,10 @@ fn backends(snapshot: &view::Snapshot, service: Option<&str>) -> Result<Vec<Back
     Ok(services.flat_map(|known| known.backends.iter().map(|backend| backend_view(&known.name, backend))).collect())
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a rate is neither negative nor beyond u64, and a fraction of a byte is nothing"
+)]
 fn backend_view(service: &str, backend: &view::BackendView) -> BackendView {
     BackendView {
         service: service.to_owned(),

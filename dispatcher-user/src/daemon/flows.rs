@@ -17,6 +17,7 @@ use crate::{
         tuple::FlowTuple,
     },
     core::{model::Protocol, view::Snapshot},
+    datapath::tables::TableError,
     failure::{Code, Failure},
 };
 
@@ -169,7 +170,7 @@ fn key<A: Family>(src: A, dst: A, tuple: &FlowTuple, proto: u8) -> FlowKey<A> {
 
 /// The key of the answers to a `nat` flow; nothing for other entries.
 fn answers<A: Family>(key: &FlowKey<A>, flow: &Flow<A>) -> Option<FlowKey<A>> {
-    (flow.target == target::BACKEND_NAT).then(|| FlowKey {
+    (flow.target == target::BACKEND_NAT).then_some(FlowKey {
         src: flow.address,
         dst: key.src,
         sport: flow.port,
@@ -178,7 +179,7 @@ fn answers<A: Family>(key: &FlowKey<A>, flow: &Flow<A>) -> Option<FlowKey<A>> {
     })
 }
 
-fn remove4(kernel: &mut Kernel, key: &FlowKey<V4>) -> Result<bool, aya::maps::MapError> {
+fn remove4(kernel: &mut Kernel, key: &FlowKey<V4>) -> Result<bool, TableError> {
     let back = kernel.tables.flow4(key).and_then(|flow| answers(key, &flow));
     let removed = kernel.tables.remove_flow4(key)?;
     if let Some(back) = back {
@@ -187,7 +188,7 @@ fn remove4(kernel: &mut Kernel, key: &FlowKey<V4>) -> Result<bool, aya::maps::Ma
     Ok(removed)
 }
 
-fn remove6(kernel: &mut Kernel, key: &FlowKey<V6>) -> Result<bool, aya::maps::MapError> {
+fn remove6(kernel: &mut Kernel, key: &FlowKey<V6>) -> Result<bool, TableError> {
     let back = kernel.tables.flow6(key).and_then(|flow| answers(key, &flow));
     let removed = kernel.tables.remove_flow6(key)?;
     if let Some(back) = back {

@@ -1,6 +1,5 @@
 //! What the daemon holds of the kernel: programs, tables, attachments, the way down; and its failures in words.
 
-use aya::{Ebpf, maps::MapError};
 use dispatcher_common::config::{Config as Row, LAYOUT_VERSION};
 
 use crate::{
@@ -10,9 +9,9 @@ use crate::{
         attach::{AttachError, Attachments},
         events::Events,
         inject::Injector,
-        load::{self, LoadError},
+        load::{self, LoadError, Object},
         pin::{PinDirectory, PinError},
-        tables::Tables,
+        tables::{TableError, Tables},
     },
     failure::{Code, Failure},
     interface::{self, InterfaceError, mode_name},
@@ -27,7 +26,7 @@ pub(super) struct Kernel {
     /// Writes and reads that the kernel refused.
     pub(super) table_failures: u64,
     pub(super) row: Row,
-    ebpf: Ebpf,
+    ebpf: Object,
     injector: Injector,
     pins: PinDirectory,
 }
@@ -59,7 +58,7 @@ impl Kernel {
             let locks = self.tables.locks().map(|(key, _)| key).collect();
             Ok(Adopted { services: self.tables.services()?, backends: self.tables.backends()?, locks })
         };
-        read().map_err(|error: MapError| load_failure(error.into()))
+        read().map_err(|error: TableError| load_failure(error.into()))
     }
 
     /// The task that hands the programs' rare events to the log.
@@ -83,7 +82,7 @@ impl Kernel {
     }
 
     /// Counts a refused read or write; logs the 1st, 2nd, 4th, 8th …
-    pub(super) fn table_failed(&mut self, error: &MapError) {
+    pub(super) fn table_failed(&mut self, error: &TableError) {
         self.table_failures = self.table_failures.saturating_add(1);
         if self.table_failures.is_power_of_two() {
             tracing::error!(failures = self.table_failures, "a table cannot be used: {error:#}");
@@ -180,10 +179,7 @@ pub(super) fn pin_failure(error: PinError) -> Failure {
 
 pub(super) fn load_failure(error: LoadError) -> Failure {
     let failure = Failure::new(Code::CANNOT_LOAD, error.to_string());
-    match error {
-        LoadError::Layout { .. } => failure.fix("dispatcher detach --all"),
-        _ => failure,
-    }
+    if matches!(error, LoadError::Layout { .. }) { failure.fix("dispatcher detach --all") } else { failure }
 }
 
 fn attach_failure(error: AttachError) -> Failure {

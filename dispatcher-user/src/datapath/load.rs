@@ -13,6 +13,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::pin::PinDirectory;
 
+/// A loaded eBPF object: its programs and tables.
+pub use aya::Ebpf as Object;
+
 /// The eBPF object, built together with this binary.
 static OBJECT: &[u8] = include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
 

@@ -23,6 +23,9 @@ use dispatcher_common::{
     table,
 };
 
+/// Why the kernel refused a read or a write.
+pub use aya::maps::MapError as TableError;
+
 use super::load::LoadError;
 use crate::core::event::Command;
 
@@ -75,7 +78,7 @@ impl Tables {
             Command::WriteBackend(id, backend) => self.backends.set(u32::from(*id), backend, 0),
             Command::WriteService(key, service) => self.services.insert(key, service, 0),
             Command::RemoveService(key) => absent_is_fine(self.services.remove(key)),
-            Command::WriteRing(index, ring) => self.rings.set(u32::from(*index), &**ring, 0),
+            Command::WriteRing(index, ring) => self.rings.set(u32::from(*index), **ring, 0),
             Command::Inject { .. } | Command::Follow(_) | Command::Unfollow(_) => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use dispatcher_ebpf_toolchain::{Missing, Toolchain};
 use std::process::{Command, Stdio};
 
-/// The compiler that the tests are run with, and the source of its library. Its LLVM is [`linker::LLVM`].
+/// The compiler that the tests are run with, and the source of its library. Its LLVM is the one in `linker.rs`.
 const DEBIAN_COMPILER: [&str; 2] = ["rustc-web", "rust-web-src"];
 /// A nightly of that same LLVM. A later one may have a later LLVM, whose bitcode the linker cannot read.
 const NIGHTLY: &str = "nightly-2026-05-20";

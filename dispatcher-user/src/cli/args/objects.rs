@@ -45,14 +45,17 @@ pub enum Service {
     },
 }
 
+/// Rustdoc would take the brackets for a link.
+const VIP_HELP: &str = "What clients use, such as 203.0.113.10:80/tcp or [2001:db8::10]:53/udp";
+
 /// `service add`
 #[derive(Debug, Args)]
 pub struct ServiceAdd {
     /// Its name
     #[arg(value_name = "SERVICE", value_parser = name)]
     pub service: String,
-    /// What clients use, such as 203.0.113.10:80/tcp or [2001:db8::10]:53/udp
-    #[arg(long, value_name = "ADDRESS:PORT/PROTOCOL")]
+    /// What clients use.
+    #[arg(long, value_name = "ADDRESS:PORT/PROTOCOL", help = VIP_HELP)]
     pub vip: Vip,
     /// Chooses a backend for each new flow
     #[arg(long, default_value = "rr", value_parser = Words::<Scheduler>::new())]
