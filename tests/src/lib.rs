@@ -1,1 +1,3 @@
-//! Harness of the end-to-end tests.
+//! Harness of the tests: the packet path, on the host and in the kernel.
+
+pub mod packet_path;
