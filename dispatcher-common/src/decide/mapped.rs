@@ -45,9 +45,12 @@ pub fn mapped<A: Family, T: Tables + FlowTable<A>>(
     to_backend(headers, &hit, tables)
 }
 
-/// Counts a packet at its flow, and moves the flow's state.
+/// Counts a packet at its flow, and moves the flow's state; but a packet whose TTL ends here does nothing to a flow.
 #[inline(always)]
 fn hit<A: Family>(flow: &mut Flow<A>, headers: &Headers<A>, now_ns: u64) -> Hit<A> {
+    if headers.ttl <= 1 {
+        return Hit { flow: *flow, closed: false, reopened: false, moved: false };
+    }
     seen(flow, headers, now_ns);
     let before = flow.state;
     flow.state = state_after(before, headers);

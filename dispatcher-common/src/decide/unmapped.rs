@@ -84,6 +84,9 @@ fn faulty<A: Family>(for_service: bool, fault: Counter) -> Verdict<A> {
 /// flow's first direct packet is consumed, nothing of the flow can be overtaken.
 #[inline(always)]
 fn held<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Option<Verdict<A>> {
+    if headers.ttl <= 1 {
+        return tables.with_flow(&headers.key, |_| Verdict::Pass(Counter::TtlExpired));
+    }
     let positions = tables.upcall_positions();
     let alive = tables.config().daemon_is_alive(now_ns);
     let look = tables.with_flow(&headers.key, |flow| {
