@@ -28,8 +28,8 @@ pub trait Family: Copy + Eq + Default + 'static {
     /// Adds the address to a running ones' complement sum ([`crate::checksum`]).
     fn sum(self) -> u32;
 
-    /// True where RFC 1122 3.2.1.3 or RFC 4291 2.7 forbid the address as a source: multicast, loopback, unspecified,
-    /// and IPv4's reserved class E with the limited broadcast.
+    /// True where RFC 1122 3.2.1.3 or RFC 4291 2.5 and 2.7 forbid the address as a source: multicast, loopback,
+    /// unspecified, IPv4's reserved class E with the limited broadcast, and IPv6's form of an IPv4 address.
     fn is_forbidden_source(self) -> bool;
 }
 
@@ -83,11 +83,12 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_forbidden_source(self) -> bool {
-        self[0] == 0xff || u128::from_be_bytes(self) <= 1
+        self[0] == 0xff || u128::from_be_bytes(self) <= 1 || is_mapped_v4(&self)
     }
 }
 
 /// True if a shared-form address is an IPv4 one.
+#[inline(always)]
 #[must_use]
 pub fn is_mapped_v4(mapped: &Mapped) -> bool {
     matches!(mapped, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
@@ -120,5 +121,6 @@ mod tests {
         assert!(!v6.is_forbidden_source());
         v6[0] = 0xff;
         assert!(v6.is_forbidden_source());
+        assert!([198, 51, 100, 2].mapped().is_forbidden_source());
     }
 }

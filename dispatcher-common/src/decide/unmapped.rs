@@ -6,7 +6,7 @@ use super::{
     place::{conflicts, pick, take, upcall},
 };
 use crate::{
-    address::Family,
+    address::{Family, is_mapped_v4},
     backend::Backend,
     client::ClientKey,
     counter::Counter,
@@ -19,19 +19,19 @@ use crate::{
 /// True if a packet that [`super::mapped()`] left is none of a service's, so that [`unmapped`] would pass it.
 #[inline(always)]
 pub fn is_foreign<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> bool {
-    headers.fault.is_none() && tables.service(&service_key(headers)).is_none()
+    headers.fault.is_none() && service(headers, tables).is_none()
 }
 
 /// Decides for every packet that [`super::mapped()`] leaves: faulty ones, held flows, new flows, other hosts' packets.
 #[inline(always)]
 pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Verdict<A> {
     if let Some(fault) = headers.fault {
-        return faulty(tables.service(&service_key(headers)).is_some(), fault);
+        return faulty(service(headers, tables).is_some(), fault);
     }
     if let Some(verdict) = held(headers, now_ns, tables) {
         return verdict;
     }
-    let Some(service) = tables.service(&service_key(headers)) else { return Verdict::Pass(Counter::NotOurs) };
+    let Some(service) = service(headers, tables) else { return Verdict::Pass(Counter::NotOurs) };
     if let Some(verdict) = refused(headers) {
         return verdict;
     }
@@ -60,9 +60,15 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
     }
 }
 
+/// The service that a packet is for.
 #[inline(always)]
-fn service_key<A: Family>(headers: &Headers<A>) -> ServiceKey {
-    ServiceKey::new(headers.key.dst, headers.key.dport, headers.key.proto)
+fn service<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> Option<Service> {
+    let dst = headers.key.dst.mapped();
+    if !A::IS_V4 && is_mapped_v4(&dst) {
+        // The form in which tables hold an IPv4 address; in an IPv6 header it names no service.
+        return None;
+    }
+    tables.service(&ServiceKey { addr: dst, port: headers.key.dport, proto: headers.key.proto, pad: 0 })
 }
 
 /// A packet that cannot be dispatched: ours to drop only if it is for a service.
