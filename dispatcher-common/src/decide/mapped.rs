@@ -15,7 +15,7 @@ struct Hit<A: Family> {
     flow: Flow<A>,
     /// The sender of this direction has just ended it.
     closed: bool,
-    /// The client has just opened a connection with the ports of an ended one.
+    /// The client opens a connection with the ports of an ended one, if its backend takes it.
     reopened: bool,
     /// The packet came another way than those before.
     moved: bool,
@@ -52,12 +52,15 @@ fn hit<A: Family>(flow: &mut Flow<A>, headers: &Headers<A>, now_ns: u64) -> Hit<
         return Hit { flow: *flow, closed: false, reopened: false, moved: false };
     }
     seen(flow, headers, now_ns);
-    let before = flow.state;
-    flow.state = state_after(before, headers);
+    let (before, after) = (flow.state, state_after(flow.state, headers));
+    let reopened = before >= state::CLOSING && after < state::CLOSING;
+    if !reopened {
+        flow.state = after;
+    }
     Hit {
         flow: *flow,
-        closed: before < state::CLOSING && flow.state >= state::CLOSING,
-        reopened: before >= state::CLOSING && flow.state < state::CLOSING,
+        closed: before < state::CLOSING && after >= state::CLOSING,
+        reopened,
         moved: flow.peer_mac != headers.arrival.peer_mac || flow.ifindex != headers.arrival.ifindex,
     }
 }
@@ -87,6 +90,9 @@ fn to_backend<A: Family, T: Tables + FlowTable<A>>(
     if hit.reopened || hit.closed {
         tables.count_flow(flow.backend, hit.reopened);
     }
+    if hit.reopened {
+        reopen(headers, flow, backend, tables);
+    }
     if hit.moved {
         follow_client(headers, backend, tables);
     }
@@ -102,11 +108,20 @@ pub(super) fn state_after<A: Family>(before: u8, headers: &Headers<A>) -> u8 {
     } else if headers.has(parse::RST) {
         state::CLOSED
     } else if headers.has(parse::FIN) {
-        state::CLOSING
+        before.max(state::CLOSING)
     } else if headers.opens() && before >= state::CLOSING {
         state::SYN
     } else {
         before
+    }
+}
+
+/// Begins both directions anew: the answers of a connection that lives must not look like those of an ended one.
+#[inline(always)]
+fn reopen<A: Family, T: FlowTable<A>>(headers: &Headers<A>, flow: &Flow<A>, backend: &Backend, tables: &T) {
+    tables.with_flow(&headers.key, |flow| flow.state = state::SYN);
+    if flow.target == target::BACKEND_NAT {
+        tables.with_flow(&headers.key.answered_by(backend), |flow| flow.state = state::ESTABLISHED);
     }
 }
 
