@@ -11,7 +11,7 @@ use crate::{
     client_lock::{self, ClientLock},
     config::Config,
     counter::Counter,
-    flow::{Assignment, Flow, state, target},
+    flow::{Assignment, Flow, FlowKey, state, target},
     hash,
     parse::Headers,
     ring,
@@ -90,14 +90,22 @@ pub(super) fn pick<'t, A: Family, T: Tables>(
 pub(super) fn conflicts<A: Family, T: FlowTable<A>>(
     headers: &Headers<A>,
     service: &Service,
-    backend: &Backend,
+    (id, backend): (u16, &Backend),
     tables: &T,
 ) -> bool {
-    let differs = |other: &mut Flow<A>| {
-        other.state < state::CLOSING && (other.address != headers.key.dst || other.port != headers.key.dport)
+    if service.forward != service::forward::NAT {
+        return false;
+    }
+    let answers = tables.with_flow(&headers.key.answered_by(backend), |flow| (flow.address, flow.port, flow.state));
+    let Some((dst, dport, back)) = answers else { return false };
+    if back == state::CLOSED || (dst == headers.key.dst && dport == headers.key.dport) {
+        return false;
+    }
+    // It is over once either side has reset it, or both have sent FIN. Answers to nothing are over too.
+    let lives = |flow: &mut Flow<A>| {
+        flow.backend == id && flow.state != state::CLOSED && (flow.state < state::CLOSING || back < state::CLOSING)
     };
-    service.forward == service::forward::NAT
-        && tables.with_flow(&headers.key.answered_by(backend), differs).unwrap_or(false)
+    tables.with_flow(&FlowKey { dst, dport, ..headers.key }, lives).unwrap_or(false)
 }
 
 /// Gives a new flow to a backend: writes its entries, and the client's if the service keeps clients.

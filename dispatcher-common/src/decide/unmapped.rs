@@ -52,7 +52,9 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
     }
     match choice {
         None => Verdict::Drop(Counter::NoBackend),
-        Some((_, backend, _)) if conflicts(headers, &service, backend, tables) => Verdict::Drop(Counter::TupleConflict),
+        Some((id, backend, _)) if conflicts(headers, &service, (id, backend), tables) => {
+            Verdict::Drop(Counter::TupleConflict)
+        }
         Some((id, backend, reason)) => {
             tables.count(reason);
             take(headers, &service, (id, backend), now_ns, tables)
