@@ -118,11 +118,12 @@ pub(super) fn take<A: Family, T: Tables + FlowTable<A>>(
     tables: &T,
 ) -> Verdict<A> {
     let assignment = Assignment::new(&headers.key, &headers.arrival, service, (id, backend));
+    let state = state_after(state::SYN, headers);
     let mut written = tables.insert_flow(&headers.key, || Flow {
         packets: 1,
         bytes: u64::from(headers.length),
         last_seen_ns: now_ns,
-        ..assignment.towards_backend(state_after(state::SYN, headers))
+        ..assignment.towards_backend(state)
     });
     if assignment.target == target::BACKEND_NAT {
         written &=
@@ -137,5 +138,8 @@ pub(super) fn take<A: Family, T: Tables + FlowTable<A>>(
         tables.insert_client(&ClientKey::new(headers.key.src, service.id), &client);
     }
     tables.count_flow(id, true);
+    if state >= state::CLOSING {
+        tables.count_flow(id, false);
+    }
     Verdict::Forward(towards(assignment.target, assignment.destination, (id, backend)))
 }

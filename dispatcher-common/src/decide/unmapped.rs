@@ -130,6 +130,9 @@ fn held<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, 
     if !backend.is_reachable() {
         return Some(Verdict::Drop(Counter::NoNeighbour));
     }
+    if state_after(state::SYN, headers) >= state::CLOSING {
+        tables.count_flow(flow.backend, false);
+    }
     Some(Verdict::Forward(towards(flow.target, endpoint(&flow), (flow.backend, backend))))
 }
 
