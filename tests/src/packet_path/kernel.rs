@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use aya::{TestRun as _, TestRunOptions, maps::RingBuf, maps::MapData};
+use aya::{TestRun as _, TestRunOptions, maps::MapData, maps::RingBuf};
 use dispatcher_common::{
     client_lock::ClientLock,
     event::{EventHeader, LARGE},

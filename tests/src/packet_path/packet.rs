@@ -140,7 +140,8 @@ impl<A: Scene> Packet<A> {
     /// The bytes of the frame.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
-        let (ether_type, network) = if A::IS_V4 { (EtherType::IPV4, self.ipv4()) } else { (EtherType::IPV6, self.ipv6()) };
+        let (ether_type, network) =
+            if A::IS_V4 { (EtherType::IPV4, self.ipv4()) } else { (EtherType::IPV6, self.ipv6()) };
         let first = if self.tags.is_empty() { ether_type } else { EtherType::VLAN_TAGGED_FRAME };
         let ethernet = Ethernet2Header { source: self.from_mac, destination: self.to_mac, ether_type: first };
         let mut frame = ethernet.to_bytes().to_vec();

@@ -1,7 +1,7 @@
 //! The tables of a dispatcher in memory: what a row starts from, and what it has become.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Debug,
 };
 
@@ -146,19 +146,23 @@ impl World {
         self.rings.insert(index, ring);
     }
 
-    /// How `self` differs from `other`, a line an entry; records, positions and rings aside.
+    /// How `other` differs from `self`, a line an entry; records, positions and rings aside.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Vec<String> {
         let (ours, theirs) = (self.lines(), other.lines());
-        let only = |mark: char, left: &BTreeSet<String>, right: &BTreeSet<String>| -> Vec<String> {
-            left.difference(right).map(|line| format!("  {mark} {line}")).collect()
-        };
-        [only('-', &ours, &theirs), only('+', &theirs, &ours)].concat()
+        let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let lines = keys.into_iter().filter_map(|key| match (ours.get(key), theirs.get(key)) {
+            (Some(ours), Some(theirs)) => (ours != theirs).then(|| format!("  {key}: {}", changes(ours, theirs))),
+            (Some(ours), None) => Some(format!("  missing {key}: {ours}")),
+            (None, Some(theirs)) => Some(format!("  too much {key}: {theirs}")),
+            (None, None) => None,
+        });
+        lines.collect()
     }
 
-    /// Every entry as a line.
-    fn lines(&self) -> BTreeSet<String> {
-        let mut lines = BTreeSet::new();
+    /// Every entry by its name.
+    fn lines(&self) -> BTreeMap<String, String> {
+        let mut lines = BTreeMap::new();
         entries(&mut lines, "dsp_services", &self.services);
         entries(&mut lines, "dsp_backends", &self.backends);
         entries(&mut lines, "dsp_clients", &self.clients);
@@ -166,13 +170,20 @@ impl World {
         entries(&mut lines, "dsp_flows4", &self.flows4);
         entries(&mut lines, "dsp_flows6", &self.flows6);
         entries(&mut lines, "dsp_be_stats", &self.backend_stats);
-        lines.insert(format!("dsp_config {:?}", self.config));
-        let counted = Counter::ALL.iter().filter(|&&counter| self.stats.count(counter) != 0);
-        lines.extend(counted.map(|&counter| format!("dsp_stats {}: {}", counter.name(), self.stats.count(counter))));
+        lines.insert("dsp_config".to_owned(), format!("{:?}", self.config));
+        let counts = Counter::ALL.iter().map(|&counter| (counter.name(), self.stats.count(counter)));
+        let counted = counts.filter(|(_, count)| *count != 0);
+        lines.extend(counted.map(|(name, count)| (format!("dsp_stats {name}"), count.to_string())));
         lines
     }
 }
 
-fn entries<K: Debug, V: Debug>(lines: &mut BTreeSet<String>, table: &str, entries: &HashMap<K, V>) {
-    lines.extend(entries.iter().map(|(key, value)| format!("{table} {key:?}: {value:?}")));
+fn entries<K: Debug, V: Debug>(lines: &mut BTreeMap<String, String>, table: &str, entries: &HashMap<K, V>) {
+    lines.extend(entries.iter().map(|(key, value)| (format!("{table} {key:?}"), format!("{value:?}"))));
+}
+
+/// What differs between two rows of the same fields.
+fn changes(ours: &str, theirs: &str) -> String {
+    let pairs = ours.split(", ").zip(theirs.split(", ")).filter(|(ours, theirs)| ours != theirs);
+    pairs.map(|(ours, theirs)| format!("{theirs} instead of {ours}")).collect::<Vec<_>>().join(", ")
 }

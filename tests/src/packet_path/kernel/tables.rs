@@ -94,7 +94,8 @@ impl Tables {
         for cpu in self.stats.get(&0, 0).unwrap().iter() {
             world.stats.merge(cpu);
         }
-        (world.backends.clear(), world.backend_stats.clear());
+        world.backends.clear();
+        world.backend_stats.clear();
         for id in 0..BACKENDS {
             let row = self.backends.get(&u32::from(id), 0).unwrap();
             if row != Backend::default() {
