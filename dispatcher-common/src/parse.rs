@@ -79,7 +79,7 @@ pub enum Network {
     V4(Link),
     /// IPv6.
     V6(Link),
-    /// Anything else, and frames for groups of hosts.
+    /// Anything else, and frames for or from groups of hosts.
     Other,
 }
 
@@ -111,8 +111,9 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, ifindex: u32) -> Parsed {
 pub fn link<P: Packet + ?Sized>(packet: &P, ifindex: u32) -> Network {
     let Some(ethernet) = packet.read::<ETHERNET_BYTES>(0) else { return Network::Other };
     let [a, b, c, d, e, f, g, h, i, j, k, l, type_high, type_low] = ethernet;
-    if a & 1 != 0 {
-        // A frame for a group of hosts is not sent on by any router (RFC 1812, 5.3.4).
+    if (a | g) & 1 != 0 {
+        // A frame for a group of hosts is not sent on by any router (RFC 1812, 5.3.4). None comes from a group (IEEE
+        // 802.3, 3.2.3): answers would go there.
         return Network::Other;
     }
     let (mut l3, mut ether_type, mut fault) = (ETHERNET_BYTES, [type_high, type_low], None);
@@ -235,6 +236,8 @@ fn skip_extensions<P: Packet + ?Sized>(packet: &P, first: u8, start: usize) -> O
         match next {
             // A source route that has not ended leads elsewhere first.
             ROUTING if low != 0 => return None,
+            // It stands first or nowhere (RFC 8200, 4.1).
+            HOP_BY_HOP if offset != start => return None,
             HOP_BY_HOP | DESTINATION | ROUTING => offset += usize::from(length) * 8 + 8,
             FRAGMENT => {
                 // The low three bits: two reserved, and the flag "more fragments".
