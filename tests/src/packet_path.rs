@@ -16,7 +16,9 @@
 
 pub mod capable;
 pub mod host;
+pub mod junk;
 pub mod kernel;
+pub mod oracle;
 pub mod packet;
 pub mod row;
 pub mod scene;

@@ -61,6 +61,8 @@ fn of_family<A: Scene>(rows: &mut Vec<Row>, proto: u8) {
     for mac in [[0xff; 6], [0x01, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]] {
         let packet = from_client::<A>(proto).link(ROUTER_MAC, mac);
         rows.push(passes::<A>("a frame for a group of hosts", proto, packet.frame(), Counter::NotOurs));
+        let packet = from_client::<A>(proto).link(mac, WAN_MAC);
+        rows.push(passes::<A>("a frame from a group of hosts", proto, packet.frame(), Counter::NotOurs));
     }
 }
 
@@ -130,6 +132,8 @@ fn ipv6_chains(rows: &mut Vec<Row>, proto: u8) {
     let chains = [
         ("a source route that goes on", vec![(43, vec![0, 0, 1, 0, 0, 0, 0])]),
         ("more extension headers than are followed", vec![padding(60); 7]),
+        ("hop-by-hop options that are not the first", vec![padding(60), padding(0)]),
+        ("hop-by-hop options twice", vec![padding(0), padding(0)]),
         ("an authentication header", vec![(51, vec![4; 7])]),
         ("an encrypted payload", vec![(50, vec![0; 7])]),
         ("a header of mobility", vec![padding(135)]),
