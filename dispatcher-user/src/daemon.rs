@@ -71,8 +71,6 @@ struct Daemon {
     commands: Vec<Command>,
     follower: mpsc::Sender<neighbours::Request>,
     entries: Arc<Entries>,
-    /// True until the records that an earlier daemon left are handled.
-    inherited: bool,
     started_ns: u64,
 }
 
@@ -127,7 +125,6 @@ impl Daemon {
             commands,
             follower,
             entries: sweeper.entries(),
-            inherited: true,
             started_ns: now_ns,
         };
         daemon.carry_out();
@@ -174,7 +171,6 @@ impl Daemon {
                 Some(event) = events.recv() => self.handle(event),
                 () = std::future::ready(()), if backlog => {
                     backlog = upcalls.drain(BATCH, |upcall| self.upcall(upcall));
-                    self.inherited &= backlog;
                     tokio::task::yield_now().await;
                 }
                 ready = upcalls.ready() => {
@@ -194,10 +190,9 @@ impl Daemon {
     }
 
     fn upcall(&mut self, mut upcall: Upcall) {
-        if self.inherited {
-            // Only the tables know what the daemon that left this record had decided.
-            upcall.holder = self.kernel.tables.holder(&upcall.frame);
-        }
+        // Only the tables know what an earlier daemon had decided, and what the kernel has picked meanwhile: because the
+        // ring buffer was full, or because this daemon was kept from running for longer than its heartbeat counts.
+        upcall.holder = self.kernel.tables.holder(&upcall.frame);
         self.handle(Event::Packet(upcall));
     }
 
@@ -241,6 +236,8 @@ impl Daemon {
 
     fn end(mut self, exit: Exit) -> Result<(), Failure> {
         // From here on XDP picks by itself.
+        self.core.settle(clock::monotonic_ns(), &mut self.commands);
+        self.carry_out();
         self.kernel.write_config(0, None);
         let keep = |name: &str| {
             exit == Exit::Terminate

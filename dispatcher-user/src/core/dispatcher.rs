@@ -68,6 +68,13 @@ impl Dispatcher {
         }
     }
 
+    /// Writes what was put off: from now on the tables are on their own.
+    pub fn settle(&mut self, now_ns: u64, commands: &mut Vec<Command>) {
+        for service in self.services.iter_mut() {
+            service.fit_ring(now_ns, 0, &self.backends, commands);
+        }
+    }
+
     /// Takes in what happened at `now_ns` (monotonic clock) and appends what is to be done.
     pub fn handle(&mut self, now_ns: u64, event: Event, commands: &mut Vec<Command>) {
         match event {
@@ -118,5 +125,63 @@ impl Dispatcher {
         if !service.balancer.is_empty() {
             self.release(now_ns, id, commands);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dispatcher_common::ring::EMPTY;
+
+    use super::*;
+    use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Protocol, Scheduler, ServiceSpec};
+
+    const HOP: NextHop = NextHop { ifindex: 3, mac: [2; 6], source_mac: [1; 6] };
+    const MILLISECOND_NS: u64 = 1_000_000;
+
+    fn service() -> ServiceSpec {
+        let backend = |number| BackendSpec {
+            name: format!("b{number}"),
+            address: ([10, 77, 1, number], 8080).into(),
+            weight: 100,
+            state: AdminState::Ready,
+        };
+        ServiceSpec {
+            name: "web".to_owned(),
+            vip: ([203, 0, 113, 10], 80).into(),
+            protocol: Protocol::Tcp,
+            scheduler: Scheduler::Rr,
+            forward: Forward::Nat,
+            affinity: Affinity::None,
+            affinity_timeout: Duration::from_secs(600),
+            backends: vec![backend(11), backend(12)],
+        }
+    }
+
+    /// The backends of the last ring that was written.
+    fn ring(commands: &[Command]) -> Option<Vec<u16>> {
+        let rings = commands
+            .iter()
+            .filter_map(|command| if let Command::WriteRing(_, ring) = command { Some(ring) } else { None });
+        let mut slots = rings.last()?.slots.to_vec();
+        slots.sort_unstable();
+        slots.dedup();
+        Some(slots)
+    }
+
+    #[test]
+    fn first_reachable_backend_is_in_the_ring_at_once_and_the_second_when_all_ends() {
+        let mut core = Dispatcher::new(Settings::new(1), 0);
+        let mut commands = Vec::new();
+        core.change(0, Change::AddService { service: service() }, &mut commands).unwrap();
+        assert_eq!(ring(&commands), Some(vec![EMPTY]));
+        for (number, expected) in [(11, Some(vec![0])), (12, None)] {
+            commands.clear();
+            let found = Event::Neighbour { address: [10, 77, 1, number].into(), hop: Some(HOP) };
+            core.handle(MILLISECOND_NS, found, &mut commands);
+            assert_eq!(ring(&commands), expected);
+        }
+        commands.clear();
+        core.settle(2 * MILLISECOND_NS, &mut commands);
+        assert_eq!(ring(&commands), Some(vec![0, 1]));
     }
 }

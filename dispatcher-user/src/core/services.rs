@@ -179,11 +179,14 @@ impl Service {
         self.ring_is_stale |= self.balancer.set(usable);
     }
 
-    /// Puts a new ring in force if the old one does not fit any more, once that is `min_age_ns` old.
+    /// Puts a new ring in force if the old one does not fit any more, once that is `min_age_ns` old. A ring that leads
+    /// nowhere is replaced at once: meanwhile the kernel would drop what it has to pick for.
     ///
     /// The new ring goes into the row that is not in force, and then the entry that names it is replaced whole.
     pub(super) fn fit_ring(&mut self, now_ns: u64, min_age_ns: u64, backends: &Backends, commands: &mut Vec<Command>) {
-        if !self.ring_is_stale || now_ns.saturating_sub(self.ring_written_ns) < min_age_ns {
+        let leads_nowhere = self.ring.slots.first() == Some(&EMPTY);
+        let is_young = now_ns.saturating_sub(self.ring_written_ns) < min_age_ns;
+        if !self.ring_is_stale || (is_young && !leads_nowhere) {
             return;
         }
         self.ring = maglev::populate(&self.entrants(backends));
