@@ -140,7 +140,7 @@ impl Code {
     pub const REFUSED: Self = Self(401);
     /// No service, backend, flow or lock answers to what was named.
     pub const NOT_FOUND: Self = Self(402);
-    /// Another dispatcher answers on the socket.
+    /// Another dispatcher answers on the socket, or holds the pins.
     pub const ALREADY_RUNNING: Self = Self(403);
     /// The control socket cannot be made.
     pub const SOCKET_UNUSABLE: Self = Self(404);

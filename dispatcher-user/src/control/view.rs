@@ -67,6 +67,8 @@ pub struct InterfaceView {
 /// A service and what it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
+    /// ID, by which tables name it.
+    pub id: u16,
     /// Name.
     pub name: String,
     /// The VIP and port.
@@ -92,6 +94,8 @@ pub struct ServiceView {
 /// A backend's row of the load-balancing table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendView {
+    /// ID, by which tables name it.
+    pub id: u16,
     /// Service name.
     pub service: String,
     /// Backend name.

@@ -73,6 +73,11 @@ impl Decisions {
         self.flows.insert(now_ns, unified(key), decision);
     }
 
+    /// Forgets a flow's backend.
+    pub(super) fn forget_flow(&mut self, key: &UnifiedKey) {
+        self.flows.remove(key);
+    }
+
     /// Remembers which flow the answers with the key `answer` belong to.
     pub(super) fn remember_answer<A: Family>(&mut self, now_ns: u64, answer: &FlowKey<A>, of: &FlowKey<A>) {
         self.answers.insert(now_ns, unified(answer), (of.dst.mapped(), of.dport));

@@ -8,13 +8,20 @@ mod send;
 mod show;
 mod validate;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use dispatcher_common::flow::FlowKey;
 
 pub use self::adopt::Adopted;
 use super::{
     backends::Backends,
     decisions::Decisions,
+    entry,
     event::{Command, Event, NextHop},
+    model::Protocol,
     neighbours::Neighbours,
     services::{RING_INTERVAL_NS, Services},
     view::Counters,
@@ -75,6 +82,19 @@ impl Dispatcher {
         }
     }
 
+    /// Forgets the flow of a client's packets from `source` to `destination`, which an operator has removed from the
+    /// tables: its next packet is a first packet.
+    pub fn forget_flow(&mut self, source: SocketAddr, destination: SocketAddr, protocol: Protocol) {
+        self.recent.forget_flow(&FlowKey {
+            src: entry::mapped(source.ip()),
+            dst: entry::mapped(destination.ip()),
+            sport: source.port(),
+            dport: destination.port(),
+            proto: entry::protocol(protocol),
+            pad: [0; 3],
+        });
+    }
+
     /// Takes in what happened at `now_ns` (monotonic clock) and appends what is to be done.
     pub fn handle(&mut self, now_ns: u64, event: Event, commands: &mut Vec<Command>) {
         match event {
@@ -133,7 +153,7 @@ mod tests {
     use dispatcher_common::ring::EMPTY;
 
     use super::*;
-    use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Protocol, Scheduler, ServiceSpec};
+    use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Scheduler, ServiceSpec};
 
     const HOP: NextHop = NextHop { ifindex: 3, mac: [2; 6], source_mac: [1; 6] };
     const MILLISECOND_NS: u64 = 1_000_000;

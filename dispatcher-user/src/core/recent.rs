@@ -44,6 +44,12 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.current.insert(key, value);
     }
 
+    /// Forgets what was decided for `key`.
+    pub(super) fn remove(&mut self, key: &K) {
+        self.current.remove(key);
+        self.previous.remove(key);
+    }
+
     /// Forgets what is due. Never two generations at once: after a stall, what was decided before it still counts.
     pub(super) fn tick(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.turned_ns) >= SPAN_NS {
@@ -71,6 +77,16 @@ mod tests {
         recent.tick(2 * SPAN_NS - 1);
         assert_eq!(recent.find(&'a'), Some(&1));
         recent.tick(2 * SPAN_NS);
+        assert_eq!(recent.find(&'a'), None);
+    }
+
+    #[test]
+    fn what_is_removed_is_forgotten_in_both_generations() {
+        let mut recent = Recent::new(7, 0);
+        recent.insert(0, 'a', 1);
+        recent.tick(SPAN_NS);
+        recent.insert(SPAN_NS, 'a', 2);
+        recent.remove(&'a');
         assert_eq!(recent.find(&'a'), None);
     }
 

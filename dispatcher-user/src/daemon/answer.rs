@@ -52,7 +52,11 @@ impl Daemon {
                 let (items, more) = flows::list(&self.kernel, &Names(&snapshot), &query);
                 Response::Flows { items, more }
             }
-            Request::RemoveFlow { flow } => done(flows::remove(&mut self.kernel, &flow))?,
+            Request::RemoveFlow { flow } => {
+                flows::remove(&mut self.kernel, &flow)?;
+                self.core.forget_flow(flow.source, flow.destination, flow.protocol);
+                Response::Done { notes: Vec::new() }
+            }
             Request::Locks => Response::Locks { items: flows::locks(&self.kernel, &Names(&snapshot)) },
             Request::ReleaseLock { client, service } => {
                 done(flows::release(&mut self.kernel, &Names(&snapshot), client, service.as_deref()))?
@@ -196,6 +200,7 @@ fn service_view(service: &view::ServiceView, specs: &[ServiceSpec]) -> ServiceVi
     let spec = specs.iter().find(|spec| spec.name == service.name);
     let timeout = spec.map_or(0, |spec| spec.affinity_timeout.as_millis());
     ServiceView {
+        id: service.id,
         name: service.name.clone(),
         vip: service.vip,
         protocol: service.protocol,
@@ -225,6 +230,7 @@ fn backends(snapshot: &view::Snapshot, service: Option<&str>) -> Result<Vec<Back
 )]
 fn backend_view(service: &str, backend: &view::BackendView) -> BackendView {
     BackendView {
+        id: backend.id,
         service: service.to_owned(),
         name: backend.name.clone(),
         address: backend.address,

@@ -171,7 +171,8 @@ pub(super) fn pin_failure(error: PinError) -> Failure {
     let failure = Failure::new(Code::PINS_UNUSABLE, error.to_string());
     match error {
         PinError::Mount { .. } => failure.fix("mount -t bpf bpf /sys/fs/bpf"),
-        PinError::Taken(_) => failure.fix("end the other dispatcher, or give this one its own `pins`"),
+        PinError::Taken(_) => Failure::new(Code::ALREADY_RUNNING, error.to_string())
+            .fix("end the other dispatcher, or give this one its own `pins`"),
         PinError::NotBpf(_) => failure.fix("let `pins` name a directory below /sys/fs/bpf"),
         PinError::File { .. } | PinError::NotAttached { .. } => failure,
     }

@@ -17,6 +17,7 @@ use crate::{
 impl Row for ServiceView {
     const COLUMNS: &'static [Column<Self>] = &[
         Column::words("SERVICE", |row| row.name.clone()),
+        Column::numbers("ID", |row: &Self| row.id.to_string()).wide(),
         Column::words("VIP", |row| row.vip.to_string()),
         Column::words("PROTOCOL", |row| row.protocol.to_string()),
         Column::words("SCHEDULER", |row| row.scheduler.word().to_owned()),
@@ -31,6 +32,7 @@ impl Row for ServiceView {
 impl Row for BackendView {
     const COLUMNS: &'static [Column<Self>] = &[
         Column::words("BACKEND", |row| format!("{}/{}", row.service, row.name)),
+        Column::numbers("ID", |row: &Self| row.id.to_string()).wide(),
         Column::words("ADDRESS", |row| row.address.to_string()),
         Column::words("STATE", |row| row.state.word().to_owned()),
         Column::words("HEALTH", |row| health(row.health).to_owned()),

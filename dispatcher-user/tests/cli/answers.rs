@@ -76,6 +76,7 @@ fn status() -> StatusView {
 
 fn web() -> ServiceView {
     ServiceView {
+        id: 0,
         name: "web".into(),
         vip: "203.0.113.10:80".parse().unwrap(),
         protocol: Protocol::Tcp,
@@ -91,6 +92,7 @@ fn web() -> ServiceView {
 
 fn dns() -> ServiceView {
     ServiceView {
+        id: 1,
         name: "dns6".into(),
         vip: "[2001:db8:113::10]:53".parse().unwrap(),
         protocol: Protocol::Udp,
@@ -105,6 +107,7 @@ fn dns() -> ServiceView {
 
 fn backends() -> Vec<BackendView> {
     let backend = |number: u16, state, health, flows| BackendView {
+        id: number - 1,
         service: "web".into(),
         name: format!("b{number}"),
         address: ([10, 77, 1, 10 + u8::try_from(number).unwrap()], 8080).into(),
