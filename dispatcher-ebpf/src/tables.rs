@@ -279,7 +279,7 @@ fn is_rare(counter: Counter) -> bool {
 fn log_rare(counter: Counter, count: u64) {
     const WARN: u32 = 2;
     if CONFIG.get(0).is_some_and(|config| config.log_level >= WARN) {
-        warn!((), "counter {} has reached {} on one CPU", counter as u8, count);
+        warn!((), "{} has reached {} on one CPU", counter.name(), count);
     }
 }
 

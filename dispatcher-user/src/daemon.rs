@@ -98,7 +98,7 @@ impl Daemon {
     ) -> Result<(Self, Channels, Events), Failure> {
         let config = options.config;
         let (state, services) = load_state(&config)?;
-        let (mut kernel, events) = Kernel::load(pins, config.daemon.flows)?;
+        let (mut kernel, events) = Kernel::load(pins, config.daemon.flows, logging.level())?;
         let now_ns = clock::monotonic_ns();
         let mut commands = Vec::new();
         let adopted = kernel.adopted()?;

@@ -2,8 +2,9 @@
 
 use dispatcher_common::config::{Config as Row, LAYOUT_VERSION};
 
+use super::logging::kernel_level;
 use crate::{
-    config::AttachMode,
+    config::{AttachMode, LogLevel},
     core::{dispatcher::Adopted, event::Command},
     datapath::{
         attach::{AttachError, Attachments},
@@ -33,7 +34,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Loads the programs over the tables pinned in `pins`, or over new ones.
-    pub(super) fn load(pins: PinDirectory, flows: u32) -> Result<(Self, Events), Failure> {
+    pub(super) fn load(pins: PinDirectory, flows: u32, log: LogLevel) -> Result<(Self, Events), Failure> {
         let injector = Injector::open().map_err(|errno| {
             Failure::new(Code::NOT_PERMITTED, "no packet socket for first packets")
                 .cause(format!("kernel: {errno}"))
@@ -42,7 +43,7 @@ impl Kernel {
         let mut ebpf = load::load(&pins, flows).map_err(load_failure)?;
         let tables = Tables::take(&mut ebpf).map_err(load_failure)?;
         let events = Events::take(&mut ebpf).map_err(load_failure)?;
-        let row = Row { layout_version: LAYOUT_VERSION, log_level: 2, ..Row::default() };
+        let row = Row { layout_version: LAYOUT_VERSION, log_level: kernel_level(log), ..Row::default() };
         let attachments = Attachments::default();
         let kernel = Self { tables, attachments, inject_failures: 0, table_failures: 0, row, ebpf, injector, pins };
         Ok((kernel, events))
