@@ -107,6 +107,7 @@ pub(crate) fn start(suffix: &Suffix, shape: &Shape, dispatcher: PathBuf) -> Resu
         suffix: suffix.clone(),
         backends: shape.backends,
         mode: shape.mode.clone(),
+        on_exit: "detach".to_owned(),
         dispatcher,
         backend_program: env::current_exe().context("the system does not say which program this is")?,
     };

@@ -51,7 +51,7 @@ pub fn demo_services() -> Vec<Service> {
 
 /// The sections `[daemon]` and `[[interface]]` of a lab.
 #[must_use]
-pub fn daemon_section(directory: &RunDirectory, mode: &str) -> String {
+pub fn daemon_section(directory: &RunDirectory, mode: &str, on_exit: &str) -> String {
     let mut text = format!(
         "[daemon]\nsocket = \"{}\"\nstate = \"{}\"\npins = \"{}\"\n",
         directory.socket().display(),
@@ -59,7 +59,8 @@ pub fn daemon_section(directory: &RunDirectory, mode: &str) -> String {
         directory.pins().display()
     );
     for interface in ["client0", "farm0"] {
-        let _infallible = write!(text, "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\n");
+        let _infallible =
+            write!(text, "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\non_exit = \"{on_exit}\"\n");
     }
     text
 }
@@ -83,9 +84,9 @@ pub fn service_section(service: &Service, backends: u8) -> String {
 
 /// The whole configuration of `cargo xtask run`.
 #[must_use]
-pub fn demo_config(directory: &RunDirectory, mode: &str, backends: u8) -> String {
+pub fn demo_config(directory: &RunDirectory, mode: &str, on_exit: &str, backends: u8) -> String {
     let services: String = demo_services().iter().map(|service| service_section(service, backends)).collect();
-    daemon_section(directory, mode) + &services
+    daemon_section(directory, mode, on_exit) + &services
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn the_demo_has_six_services_with_backends_of_their_family() {
         let directory = RunDirectory::of(&"x1".parse::<Suffix>().unwrap());
-        let text = demo_config(&directory, "native", 3);
+        let text = demo_config(&directory, "native", "detach", 3);
         assert_eq!(text.matches("[[service]]").count(), 6);
         assert_eq!(text.matches("[[service.backend]]").count(), 18);
         for line in [

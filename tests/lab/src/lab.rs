@@ -22,6 +22,8 @@ pub struct LabOptions {
     pub backends: u8,
     /// How XDP is attached: `native` or `generic`.
     pub mode: String,
+    /// What SIGTERM does: `detach` or `keep`.
+    pub on_exit: String,
     /// The dispatcher.
     pub dispatcher: PathBuf,
     /// The program whose subcommand `demo-backend` is a backend.
@@ -32,6 +34,8 @@ pub struct LabOptions {
 #[derive(Debug)]
 pub struct Lab {
     daemon: Daemon,
+    dispatcher: PathBuf,
+    config: String,
     backends: Vec<Process>,
     topology: Topology,
     files: Claim,
@@ -54,9 +58,10 @@ impl Lab {
             .zip(&topology.backends)
             .map(|(number, at)| start_backend(number, at, options, files.directory()))
             .collect::<Result<Vec<_>, _>>()?;
-        let text = config::demo_config(files.directory(), &options.mode, options.backends);
-        let daemon = Daemon::start(&topology.dispatcher, &options.dispatcher, files.directory(), &text)?;
-        Ok(Self { daemon, backends, topology, files })
+        let config = config::demo_config(files.directory(), &options.mode, &options.on_exit, options.backends);
+        let dispatcher = options.dispatcher.clone();
+        let daemon = Daemon::start(&topology.dispatcher, &dispatcher, files.directory(), &config)?;
+        Ok(Self { daemon, dispatcher, config, backends, topology, files })
     }
 
     /// The namespaces.
@@ -68,6 +73,16 @@ impl Lab {
     /// The dispatcher.
     pub const fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
+    }
+
+    /// Starts the dispatcher again with its configuration; one that still runs is ended first, as by SIGTERM.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`], and when the one that runs does not end.
+    pub fn start_dispatcher(&mut self) -> Result<(), LabError> {
+        self.daemon.process().end()?;
+        self.daemon = Daemon::start(&self.topology.dispatcher, &self.dispatcher, self.files.directory(), &self.config)?;
+        Ok(())
     }
 
     /// The lab's files.

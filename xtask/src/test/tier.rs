@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The variable that names this program to tests: its `demo-backend` serves their labs, its `lab` is tested itself.
+const XTASK_VARIABLE: &str = "DISPATCHER_XTASK";
 /// The crates whose integration tests need a kernel to load into and namespaces to send through.
 const SYSTEM_CRATES: [&str; 2] = ["dispatcher-tests", "dispatcher-lab"];
 
@@ -124,6 +126,7 @@ pub(super) fn run(tier: Tier, filter: &str, binary: &Path) -> Result<Outcome> {
     let (mut counts, mut succeeded) = (Counts::default(), true);
     for mut command in commands(tier)? {
         command.env(BINARY_VARIABLE, binary);
+        command.env(XTASK_VARIABLE, env::current_exe().context("the system does not say which program this is")?);
         if tier.needs_root() && !privilege::is_root() {
             run_as_root(&mut command)?;
         }
