@@ -12,12 +12,14 @@ mod environment;
 mod linker;
 mod missing;
 mod places;
+mod script;
 
 pub use compile::{BuildError, BuildRequest, BuiltObject};
 pub use compiler::{Compiler, Kind};
 pub use linker::Linker;
 pub use missing::Missing;
 pub use places::Places;
+pub use script::Embedded;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
