@@ -54,19 +54,24 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<ExitCode> {
 
 fn format() -> Result<()> {
     workspace::must(workspace::cargo()?.args(["fmt", "--all", "--check"]))?;
-    let mut ebpf = workspace::cargo()?;
-    ebpf.args(["fmt", "--check", "--manifest-path", EBPF_MANIFEST]);
-    workspace::must(&mut ebpf)
+    EBPF_MANIFESTS.into_iter().try_for_each(|manifest| {
+        let mut ebpf = workspace::cargo()?;
+        ebpf.args(["fmt", "--check", "--manifest-path", manifest]);
+        workspace::must(&mut ebpf)
+    })
 }
 
-const EBPF_MANIFEST: &str = "dispatcher-ebpf/Cargo.toml";
+/// Compiled for the BPF target alone, so that they are no members of the workspace.
+const EBPF_MANIFESTS: [&str; 2] = ["dispatcher-ebpf/Cargo.toml", "tests/bench/ebpf/Cargo.toml"];
+
+/// Every manifest with a lock file of its own.
+fn manifests() -> impl Iterator<Item = &'static str> {
+    ["Cargo.toml"].into_iter().chain(EBPF_MANIFESTS)
+}
 
 /// A lock file that a build would have to change is not the one that was tested.
 fn lock_files() -> Result<()> {
-    for manifest in ["Cargo.toml", EBPF_MANIFEST] {
-        workspace::stdout_of(&mut metadata(manifest)?)?;
-    }
-    Ok(())
+    manifests().try_for_each(|manifest| workspace::stdout_of(&mut metadata(manifest)?).map(drop))
 }
 
 /// Cargo's description of a workspace and of everything it depends on, as JSON.

@@ -1,6 +1,7 @@
 //! The commands of the repository, as `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod check;
 mod demo_backend;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Arguments),
     /// Checks format, lints, documentation, dependencies and the architecture's invariants
     Check(check::Arguments),
+    /// Measures the dispatcher and its peers, and leaves tables and plots in target/bench
+    Bench(bench::Arguments),
     /// Serves as one backend of a lab
     #[command(hide = true)]
     DemoBackend(demo_backend::Arguments),
@@ -61,6 +64,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Lab(arguments) => lab::execute(arguments),
         Command::Test(arguments) => test::execute(&arguments),
         Command::Check(arguments) => check::execute(&arguments),
+        Command::Bench(arguments) => bench::execute(&arguments),
         Command::DemoBackend(arguments) => demo_backend::execute(arguments),
     }
 }

@@ -20,17 +20,40 @@ pub fn processors() -> Result<Vec<usize>> {
 /// # Errors
 /// If there is no such processor.
 pub fn pin_thread(cpu: usize) -> Result<()> {
-    pin(Pid::from_raw(0), cpu)
+    sched_setaffinity(Pid::from_raw(0), &only(cpu)).with_context(|| format!("cannot use processor {cpu}"))
 }
 
-fn pin(pid: Pid, cpu: usize) -> Result<()> {
+/// Calls `start` while the calling thread is tied to the last core, which programs that it starts inherit.
+///
+/// # Errors
+/// If the system does not allow it; what `start` returns is inside.
+pub fn on_last<T>(start: impl FnOnce() -> T) -> Result<T> {
+    let before = sched_getaffinity(Pid::from_raw(0)).context("the system does not say which processors may be used")?;
+    let last = (0..CpuSet::count()).rev().find(|&cpu| sched_setaffinity(Pid::from_raw(0), &only(cpu)).is_ok());
+    last.context("no processor may be used")?;
+    let started = start();
+    sched_setaffinity(Pid::from_raw(0), &before).context("cannot return to the processor used before")?;
+    Ok(started)
+}
+
+fn only(cpu: usize) -> CpuSet {
     let mut set = CpuSet::new();
-    set.set(cpu).and_then(|()| sched_setaffinity(pid, &set)).with_context(|| format!("cannot use processor {cpu}"))
+    // Beyond the set's size nothing is set, and the system refuses an empty set.
+    let _out_of_range = set.set(cpu);
+    set
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_started_on_the_last_core_leaves_the_thread_where_it_was() {
+        let all = processors().unwrap();
+        let seen = on_last(|| std::thread::spawn(processors).join().unwrap().unwrap()).unwrap();
+        assert_eq!(seen, [*all.last().unwrap()]);
+        assert_eq!(processors().unwrap(), all);
+    }
 
     #[test]
     fn a_pinned_thread_may_use_one_processor() {

@@ -15,6 +15,9 @@ struct Arguments {
     /// Where tables and plots are put
     #[arg(long, global = true, default_value = "target/bench")]
     out: PathBuf,
+    /// The dispatcher to be measured
+    #[arg(long, global = true, env = "DISPATCHER_BIN", default_value = "target/release/dispatcher")]
+    dispatcher: PathBuf,
     #[command(subcommand)]
     bench: Bench,
 }
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let effort = if arguments.quick { packet::Effort::QUICK } else { packet::Effort::FULL };
     let report = match arguments.bench {
-        Bench::Packet => packet::run(&effort)?,
+        Bench::Packet => packet::run(&effort, &arguments.dispatcher)?,
     };
     report.write(&arguments.out)?;
     println!("{}", report.markdown());

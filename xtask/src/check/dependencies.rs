@@ -4,7 +4,7 @@
 //! `licenses.allow`, `bans.multiple-versions` with `bans.skip`, `sources.unknown-registry` and
 //! `sources.unknown-git`. What only cargo-deny can do (advisories, licence texts) is said to be left out.
 
-use super::{EBPF_MANIFEST, licence, metadata};
+use super::{licence, manifests, metadata};
 use crate::{programs, workspace};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -14,9 +14,8 @@ use std::{collections::BTreeMap, fs};
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 pub(super) fn check() -> Result<()> {
-    let manifests = ["Cargo.toml", EBPF_MANIFEST];
     if programs::find("cargo-deny").is_some() {
-        return manifests.iter().try_for_each(|manifest| {
+        return manifests().try_for_each(|manifest| {
             let mut deny = workspace::cargo()?;
             deny.args(["deny", "--manifest-path", manifest, "check", "--config"]);
             workspace::must(deny.arg(workspace::root()?.join("deny.toml")).args(["licenses", "bans", "sources"]))
@@ -26,7 +25,7 @@ pub(super) fn check() -> Result<()> {
     let rules =
         Rules::read(&fs::read_to_string(workspace::root()?.join("deny.toml")).context("cannot read deny.toml")?)?;
     let mut complaints = Vec::new();
-    for manifest in manifests {
+    for manifest in manifests() {
         let described = workspace::stdout_of(&mut metadata(manifest)?)?;
         complaints.extend(rules.complaints(&packages(&described)?));
     }

@@ -17,7 +17,7 @@ use std::{
 /// The variable that names this program to tests: its `demo-backend` serves their labs, its `lab` is tested itself.
 const XTASK_VARIABLE: &str = "DISPATCHER_XTASK";
 /// The crates whose integration tests need a kernel to load into and namespaces to send through.
-const SYSTEM_CRATES: [&str; 2] = ["dispatcher-tests", "dispatcher-lab"];
+const SYSTEM_CRATES: [&str; 3] = ["dispatcher-tests", "dispatcher-lab", "dispatcher-bench"];
 
 /// A kind of tests that needs the same things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -157,7 +157,7 @@ pub struct Arrivals {
 /// A run that took longer was interrupted, or its thread had to wait for the processor.
 pub const LONGEST_RUN_NS: u64 = 20_000;
 /// Interfaces whose arrivals can be counted: the last bits of their index tell them apart.
-pub const INTERFACES: usize = 64;
+pub const INTERFACES: u32 = 64;
 /// Entries of the floor's flow table, unless the bench says otherwise.
 pub const LEAN_FLOWS: usize = 262_144;
 /// Programs that the harness can continue with.

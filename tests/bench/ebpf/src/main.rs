@@ -9,6 +9,7 @@ mod floor;
 mod frame;
 mod layout;
 
+use crate::layout::{Arrivals, Course, Template, UDP};
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
     btf_maps::{Array, DevMap, PerCpuArray, ProgramArray},
@@ -16,7 +17,6 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use crate::layout::{Arrivals, Course, Template, UDP};
 
 #[btf_map(name = "bench_course")]
 static COURSE: Array<Course, 1> = Array::new();
@@ -27,7 +27,7 @@ static PROGRAMS: ProgramArray<{ layout::PROGRAMS }> = ProgramArray::new();
 #[btf_map(name = "bench_ports")]
 static PORTS: DevMap<{ layout::PORTS }> = DevMap::new();
 #[btf_map(name = "bench_arrivals")]
-static ARRIVALS: PerCpuArray<Arrivals, { layout::INTERFACES }> = PerCpuArray::new();
+static ARRIVALS: PerCpuArray<Arrivals, { layout::INTERFACES as usize }> = PerCpuArray::new();
 
 /// Writes the next flow's packet and continues with the program to be measured.
 #[xdp]
@@ -61,7 +61,7 @@ pub fn sink(context: XdpContext) -> u32 {
     if !is_generated {
         return XDP_PASS;
     }
-    let row = context.ingress_ifindex() as u32 % layout::INTERFACES as u32;
+    let row = context.ingress_ifindex() as u32 % layout::INTERFACES;
     if let Some(arrivals) = ARRIVALS.get_ptr_mut(row) {
         // SAFETY: the row is this CPU's own, and XDP programs do not interrupt each other on a CPU.
         let arrivals = unsafe { &mut *arrivals };

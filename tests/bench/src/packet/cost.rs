@@ -7,8 +7,9 @@
 use super::{
     Effort,
     frames::{self, Link, Protocol},
-    layout::{Course, LeanFlow},
-    programs::Programs,
+    layout::Course,
+    lean,
+    programs::{ProgramName, Programs},
     real::Real,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     statistics::Samples,
 };
 use anyhow::{Context as _, Result, ensure};
-use dispatcher_common::{checksum, flow::Arrival};
+use dispatcher_common::flow::Arrival;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 10), 80);
@@ -28,8 +29,6 @@ const FARM_SIDE: Link = Link { destination: [2, 0, 0, 0, 2, 1], source: [2, 0, 0
 const LOOPBACK: u32 = 1;
 /// The capacity that the dispatcher's tables have by default.
 const DEFAULT_CAPACITY: u32 = 262_144;
-/// What taking one from a TTL adds to the header's sum.
-const TTL_DELTA: u32 = 0xfeff;
 
 /// How many flows the packets belong to, each a power of two.
 const FLOWS: [u32; 4] = [1, 1 << 10, 1 << 16, 1 << 19];
@@ -76,8 +75,8 @@ fn measure_case(name: &str, ifindex: u32, flows: u32, effort: &Effort) -> Result
     let capacity = DEFAULT_CAPACITY.max(flows * 4);
     let mut real = Real::load(name, capacity)?;
     let mut programs = Programs::load(capacity)?;
-    programs.attach("restore", ifindex)?;
-    for (slot, own) in [(0, "pass"), (1, "tx"), (2, "lean_dnat")] {
+    programs.attach(ProgramName::Restore, ifindex)?;
+    for (slot, own) in [(0, ProgramName::Pass), (1, ProgramName::Tx), (2, ProgramName::LeanDnat)] {
         programs.choose(slot, own)?;
     }
     programs.choose_foreign(3, &real.program()?)?;
@@ -108,7 +107,7 @@ fn one_sample(programs: &mut Programs, slot: u32, flows: u32, effort: &Effort) -
 fn write_flows(real: &mut Real, programs: &mut Programs, ifindex: u32, flows: u32) -> Result<()> {
     let backend = real.write_backend(BACKEND_ID, BACKEND, FARM_SIDE, ifindex)?;
     let arrival = Arrival { peer_mac: CLIENT_SIDE.source, local_mac: CLIENT_SIDE.destination, ifindex: LOOPBACK };
-    let lean = lean_flow();
+    let lean = lean::flow(VIP, BACKEND, FARM_SIDE, 1);
     let mut table = programs.lean_flows()?;
     for flow in 0..u64::from(flows) {
         let key = frames::key(flow, VIP, Protocol::Tcp);
@@ -118,27 +117,6 @@ fn write_flows(real: &mut Real, programs: &mut Programs, ifindex: u32, flows: u3
         table.insert(frames::lean_key(&key.answered_by(&backend)), lean, 0)?;
     }
     Ok(())
-}
-
-/// What the floor program writes: the same as the dispatcher.
-fn lean_flow() -> LeanFlow {
-    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (FARM_SIDE.destination, FARM_SIDE.source);
-    let address = |address: Ipv4Addr| {
-        let [a, b, c, d] = address.octets();
-        u32::from(u16::from_be_bytes([a, b])) + u32::from(u16::from_be_bytes([c, d]))
-    };
-    let delta = u32::from(checksum::delta(address(*VIP.ip()), address(*BACKEND.ip())));
-    let port = u32::from(checksum::delta(u32::from(VIP.port()), u32::from(BACKEND.port())));
-    LeanFlow {
-        ethernet_head: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        ethernet_tail: u32::from_ne_bytes([i, j, k, l]),
-        address: u32::from_ne_bytes(BACKEND.ip().octets()),
-        port: BACKEND.port().to_be(),
-        ip_delta: checksum::fold(delta + TTL_DELTA).to_be(),
-        transport_delta: checksum::fold(delta + port).to_be(),
-        slot: 1,
-        ..LeanFlow::default()
-    }
 }
 
 /// Both translating programs were measured at their work: every one of their runs counted a packet at its flow.

@@ -1,6 +1,6 @@
 //! The bench's own eBPF programs, loaded: harness, floors, generator, sink.
 
-use super::layout::{Arrivals, Course, LeanFlow, LeanKey, Template};
+use super::layout::{self, Arrivals, Course, LeanFlow, LeanKey, Template};
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunAttrs, TestRunOptions, include_bytes_aligned,
@@ -14,7 +14,53 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("BENCH_OBJECT"));
 const BLANK: [u8; 60] = [0; 60];
 /// Frames that the generator sends before they are handled: what a virtual cable's ring holds several times.
 const BATCH: u32 = 64;
-const NAMES: [&str; 8] = ["restore", "generate", "sink", "pass", "tx", "redirect", "lean_dnat", "lean_insert"];
+
+/// The programs of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProgramName {
+    /// Writes the next packet and continues with the program to be measured.
+    Restore,
+    /// Sends the next packet.
+    Generate,
+    /// Counts and drops.
+    Sink,
+    /// Does nothing.
+    Pass,
+    /// Sends back out what came in.
+    Tx,
+    /// Sends on, to one of two interfaces.
+    Redirect,
+    /// Translates the destination, with the least that takes.
+    LeanDnat,
+    /// Writes a flow's entry, and sends on.
+    LeanInsert,
+}
+
+impl ProgramName {
+    const ALL: [Self; 8] = [
+        Self::Restore,
+        Self::Generate,
+        Self::Sink,
+        Self::Pass,
+        Self::Tx,
+        Self::Redirect,
+        Self::LeanDnat,
+        Self::LeanInsert,
+    ];
+
+    const fn symbol(self) -> &'static str {
+        match self {
+            Self::Restore => "restore",
+            Self::Generate => "generate",
+            Self::Sink => "sink",
+            Self::Pass => "pass",
+            Self::Tx => "tx",
+            Self::Redirect => "redirect",
+            Self::LeanDnat => "lean_dnat",
+            Self::LeanInsert => "lean_insert",
+        }
+    }
+}
 
 /// One load of the object, with tables of its own.
 pub(super) struct Programs {
@@ -26,8 +72,8 @@ impl Programs {
     pub(super) fn load(lean_flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         let mut ebpf = loader.map_max_entries("bench_flows", lean_flows).load(OBJECT)?;
-        for name in NAMES {
-            program(&mut ebpf, name)?.load().with_context(|| format!("the kernel refuses `{name}`"))?;
+        for name in ProgramName::ALL {
+            program(&mut ebpf, name)?.load().with_context(|| format!("the kernel refuses {name:?}"))?;
         }
         Ok(Self { ebpf })
     }
@@ -35,13 +81,13 @@ impl Programs {
     /// Attaches a program to an interface of the calling thread's namespace until this value is dropped.
     ///
     /// While a program is attached anywhere, running it by test_run does not wait for the kernel to patch itself.
-    pub(super) fn attach(&mut self, name: &'static str, ifindex: u32) -> Result<()> {
+    pub(super) fn attach(&mut self, name: ProgramName, ifindex: u32) -> Result<()> {
         let attached = program(&mut self.ebpf, name)?.attach_to_if_index(ifindex, XdpMode::Driver);
-        attached.map(drop).with_context(|| format!("cannot attach `{name}` to interface {ifindex}"))
+        attached.map(drop).with_context(|| format!("cannot attach {name:?} to interface {ifindex}"))
     }
 
     /// Makes one of the bench's programs one that the harness can continue with.
-    pub(super) fn choose(&mut self, slot: u32, name: &'static str) -> Result<()> {
+    pub(super) fn choose(&mut self, slot: u32, name: ProgramName) -> Result<()> {
         let descriptor = program(&mut self.ebpf, name)?.fd()?.try_clone()?;
         self.choose_foreign(slot, &descriptor)
     }
@@ -77,7 +123,7 @@ impl Programs {
     pub(super) fn run(&mut self, runs: u32, course: &Course) -> Result<Course> {
         self.write_course(course)?;
         let options = TestRunOptions { data_in: Some(&BLANK), repeat: runs, ..TestRunOptions::default() };
-        program(&mut self.ebpf, "restore")?.test_run(options)?;
+        program(&mut self.ebpf, ProgramName::Restore)?.test_run(options)?;
         let course = self.read_course()?;
         ensure!(course.runs == u64::from(runs), "{} of {runs} runs took place", course.runs);
         Ok(course)
@@ -88,7 +134,7 @@ impl Programs {
         self.write_course(course)?;
         let attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
         let options = TestRunOptions { data_in: Some(&BLANK), repeat: frames, attrs, ..TestRunOptions::default() };
-        program(&mut self.ebpf, "generate")?.test_run(options)?;
+        program(&mut self.ebpf, ProgramName::Generate)?.test_run(options)?;
         Ok(())
     }
 
@@ -107,7 +153,7 @@ impl Programs {
         let map = self.ebpf.map("bench_arrivals").context("the object has no bench_arrivals")?;
         let rows: PerCpuArray<_, Arrivals> = map.try_into()?;
         let mut sum = Arrivals::default();
-        for cpu in rows.get(&(ifindex % 64), 0)?.iter() {
+        for cpu in rows.get(&(ifindex % layout::INTERFACES), 0)?.iter() {
             sum.packets += cpu.packets;
             sum.bytes += cpu.bytes;
         }
@@ -115,6 +161,6 @@ impl Programs {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp> {
-    Ok(ebpf.program_mut(name).with_context(|| format!("the object has no `{name}`"))?.try_into()?)
+fn program(ebpf: &mut Ebpf, name: ProgramName) -> Result<&mut Xdp> {
+    Ok(ebpf.program_mut(name.symbol()).with_context(|| format!("the object has no {name:?}"))?.try_into()?)
 }
