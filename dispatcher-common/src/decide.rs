@@ -4,7 +4,7 @@
 //!  faulty? ──▶ for a service: drop, else pass
 //!  flow? ────▶ forward (one lookup, and the backend's row)
 //!  service? ─▶ no: pass
-//!  client entry? ─▶ make the flow here, forward
+//!  client entry? ─▶ make the flow here, forward (but behind packets of it that may be on their way up)
 //!  else place the client's lock, send up
 //!  deterministic scheduler, daemon gone, way up full? ─▶ pick by the ring, make the flow here, forward
 //! ```

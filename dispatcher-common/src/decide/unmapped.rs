@@ -40,14 +40,14 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
         return Verdict::Pass(Counter::LeaseOver);
     }
     let mut choice = by_affinity(headers, &service, now_ns, tables);
+    let by_hash = scheduler::is_deterministic(service.scheduler);
+    let must_ask = choice.is_none() && !by_hash;
+    let asks = must_ask || (service.has_client_affinity() && may_overtake(headers, tables));
+    if asks && let Some(upcall) = upcall(headers, &service, &config, now_ns, tables) {
+        return Verdict::Up(upcall);
+    }
     if choice.is_none() {
-        let reason = if scheduler::is_deterministic(service.scheduler) {
-            Counter::FlowsByHash
-        } else if let Some(upcall) = upcall(headers, &service, &config, now_ns, tables) {
-            return Verdict::Up(upcall);
-        } else {
-            Counter::PickedInKernel
-        };
+        let reason = if by_hash { Counter::FlowsByHash } else { Counter::PickedInKernel };
         choice = pick(headers, &service, tables).map(|(id, backend)| (id, backend, reason));
     }
     match choice {
@@ -148,6 +148,14 @@ fn refused<A: Family>(headers: &Headers<A>) -> Option<Verdict<A>> {
     } else {
         None
     }
+}
+
+/// True if packets of the same flow may be on their way up: they went there while their client had no backend, or still
+/// had one. A TCP connection's first packet has none before it.
+#[inline(always)]
+fn may_overtake<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> bool {
+    let positions = tables.upcall_positions();
+    !headers.opens() && positions.consumed < positions.produced
 }
 
 /// The client's backend, if the service keeps clients and the backend still takes flows.
