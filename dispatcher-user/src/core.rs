@@ -4,17 +4,17 @@
 
 pub mod dispatcher;
 pub mod event;
+pub mod lookup;
 pub mod model;
 pub mod view;
 
+mod ahead;
 mod backends;
 mod balancer;
-mod decisions;
 mod entry;
 mod maglev;
 mod neighbours;
 mod random;
 mod rate;
-mod recent;
 mod services;
 mod waiting;

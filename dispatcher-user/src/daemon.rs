@@ -23,7 +23,7 @@ use crate::{
     control::server::{Call, Server},
     core::{
         dispatcher::{Dispatcher, Settings},
-        event::{Command, Event, Upcall},
+        event::{Command, Event},
         model::ServiceSpec,
     },
     datapath::{
@@ -170,7 +170,7 @@ impl Daemon {
                 }
                 Some(event) = events.recv() => self.handle(event),
                 () = std::future::ready(()), if backlog => {
-                    backlog = upcalls.drain(BATCH, |upcall| self.upcall(upcall));
+                    backlog = upcalls.drain(BATCH, |upcall| self.handle(Event::Packet(upcall)));
                     tokio::task::yield_now().await;
                 }
                 ready = upcalls.ready() => {
@@ -185,24 +185,15 @@ impl Daemon {
     }
 
     fn handle(&mut self, event: Event) {
-        self.core.handle(clock::monotonic_ns(), event, &mut self.commands);
+        self.core.handle(clock::monotonic_ns(), event, &self.kernel.tables, &mut self.commands);
         self.carry_out();
-    }
-
-    fn upcall(&mut self, mut upcall: Upcall) {
-        // Only the tables know what an earlier daemon had decided, and what the kernel has picked meanwhile: because the
-        // ring buffer was full, or because this daemon was kept from running for longer than its heartbeat counts.
-        upcall.holder = self.kernel.tables.holder(&upcall.frame);
-        self.handle(Event::Packet(upcall));
     }
 
     /// Tells the core the time, and what XDP has counted.
     fn tick(&mut self) {
         for id in self.core.backend_ids() {
             match self.kernel.tables.backend_stats(id) {
-                Ok(stats) => {
-                    self.core.handle(clock::monotonic_ns(), Event::Stats { backend: id, stats }, &mut self.commands)
-                }
+                Ok(stats) => self.handle(Event::Stats { backend: id, stats }),
                 Err(error) => self.kernel.table_failed(&error),
             }
         }

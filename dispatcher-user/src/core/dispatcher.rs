@@ -8,20 +8,14 @@ mod send;
 mod show;
 mod validate;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
-
-use dispatcher_common::flow::FlowKey;
+use std::{net::IpAddr, time::Duration};
 
 pub use self::adopt::Adopted;
 use super::{
+    ahead::{Ahead, Moment},
     backends::Backends,
-    decisions::Decisions,
-    entry,
     event::{Command, Event, NextHop},
-    model::Protocol,
+    lookup::{Lookup, Now},
     neighbours::Neighbours,
     services::{RING_INTERVAL_NS, Services},
     view::Counters,
@@ -55,7 +49,6 @@ pub struct Dispatcher {
     services: Services,
     backends: Backends,
     neighbours: Neighbours,
-    recent: Decisions,
     held_packets: usize,
     counters: Counters,
 }
@@ -63,13 +56,12 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// Starts with empty tables and no services.
     #[must_use]
-    pub fn new(settings: Settings, now_ns: u64) -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             services: Services::new(),
             backends: Backends::default(),
             neighbours: Neighbours::default(),
-            recent: Decisions::new(settings.seed, now_ns),
             held_packets: 0,
             counters: Counters::default(),
         }
@@ -82,24 +74,15 @@ impl Dispatcher {
         }
     }
 
-    /// Forgets the flow of a client's packets from `source` to `destination`, which an operator has removed from the
-    /// tables: its next packet is a first packet.
-    pub fn forget_flow(&mut self, source: SocketAddr, destination: SocketAddr, protocol: Protocol) {
-        self.recent.forget_flow(&FlowKey {
-            src: entry::mapped(source.ip()),
-            dst: entry::mapped(destination.ip()),
-            sport: source.port(),
-            dport: destination.port(),
-            proto: entry::protocol(protocol),
-            pad: [0; 3],
-        });
-    }
-
     /// Takes in what happened at `now_ns` (monotonic clock) and appends what is to be done.
-    pub fn handle(&mut self, now_ns: u64, event: Event, commands: &mut Vec<Command>) {
+    ///
+    /// All that was to be done before is done: `tables` show it.
+    pub fn handle(&mut self, now_ns: u64, event: Event, tables: &dyn Lookup, commands: &mut Vec<Command>) {
         match event {
-            Event::Packet(upcall) => self.packet(now_ns, upcall, commands),
-            Event::Neighbour { address, hop } => self.neighbour(now_ns, address, hop, commands),
+            Event::Packet(upcall) => self.packet(Now { ns: now_ns, tables }, upcall, commands),
+            Event::Neighbour { address, hop } => {
+                self.neighbour(&mut self.moment(now_ns, tables), address, hop, commands);
+            }
             Event::Stats { backend, stats } => {
                 if let Some(row) = self.backends.row_mut(backend) {
                     row.read(now_ns, stats);
@@ -110,15 +93,24 @@ impl Dispatcher {
         }
     }
 
+    fn moment<'a>(&self, ns: u64, tables: &'a dyn Lookup) -> Moment<'a> {
+        Moment { ns, ahead: Ahead::new(tables, self.settings.seed) }
+    }
+
     fn tick(&mut self, now_ns: u64, commands: &mut Vec<Command>) {
-        self.recent.tick(now_ns);
         for service in self.services.iter_mut() {
             service.fit_ring(now_ns, RING_INTERVAL_NS, &self.backends, commands);
         }
         self.drop_overdue(now_ns, commands);
     }
 
-    fn neighbour(&mut self, now_ns: u64, address: IpAddr, hop: Option<NextHop>, commands: &mut Vec<Command>) {
+    fn neighbour(
+        &mut self,
+        moment: &mut Moment<'_>,
+        address: IpAddr,
+        hop: Option<NextHop>,
+        commands: &mut Vec<Command>,
+    ) {
         let Some(neighbour) = self.neighbours.hear(address, hop) else { return };
         let mut touched: Vec<u16> = Vec::new();
         for &id in &neighbour.backends {
@@ -132,18 +124,18 @@ impl Dispatcher {
         }
         touched.dedup();
         for service in touched {
-            self.refresh(now_ns, service, RING_INTERVAL_NS, commands);
+            self.refresh(moment, service, RING_INTERVAL_NS, commands);
         }
     }
 
     /// Looks at a service's backends anew: its ring follows, once it is `min_age_ns` old, and packets that waited are sent
     /// on if a backend has become usable.
-    fn refresh(&mut self, now_ns: u64, id: u16, min_age_ns: u64, commands: &mut Vec<Command>) {
+    fn refresh(&mut self, moment: &mut Moment<'_>, id: u16, min_age_ns: u64, commands: &mut Vec<Command>) {
         let Some(service) = self.services.find_mut(id) else { return };
         service.refresh(&self.backends);
-        service.fit_ring(now_ns, min_age_ns, &self.backends, commands);
+        service.fit_ring(moment.ns, min_age_ns, &self.backends, commands);
         if !service.balancer.is_empty() {
-            self.release(now_ns, id, commands);
+            self.release(moment, id, commands);
         }
     }
 }
@@ -153,7 +145,10 @@ mod tests {
     use dispatcher_common::ring::EMPTY;
 
     use super::*;
-    use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Scheduler, ServiceSpec};
+    use crate::core::{
+        lookup::Nothing,
+        model::{AdminState, Affinity, BackendSpec, Change, Forward, Protocol, Scheduler, ServiceSpec},
+    };
 
     const HOP: NextHop = NextHop { ifindex: 3, mac: [2; 6], source_mac: [1; 6] };
     const MILLISECOND_NS: u64 = 1_000_000;
@@ -190,14 +185,14 @@ mod tests {
 
     #[test]
     fn first_reachable_backend_is_in_the_ring_at_once_and_the_second_when_all_ends() {
-        let mut core = Dispatcher::new(Settings::new(1), 0);
+        let mut core = Dispatcher::new(Settings::new(1));
         let mut commands = Vec::new();
-        core.change(0, Change::AddService { service: service() }, &mut commands).unwrap();
+        core.change(0, Change::AddService { service: service() }, &Nothing, &mut commands).unwrap();
         assert_eq!(ring(&commands), Some(vec![EMPTY]));
         for (number, expected) in [(11, Some(vec![0])), (12, None)] {
             commands.clear();
             let found = Event::Neighbour { address: [10, 77, 1, number].into(), hop: Some(HOP) };
-            core.handle(MILLISECOND_NS, found, &mut commands);
+            core.handle(MILLISECOND_NS, found, &Nothing, &mut commands);
             assert_eq!(ring(&commands), expected);
         }
         commands.clear();

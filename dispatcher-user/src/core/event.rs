@@ -49,11 +49,6 @@ pub struct Upcall {
     pub ifindex: u32,
     /// True if it placed its client's lock.
     pub placed_lock: bool,
-    /// Backend ID and generation that the flow table holds for the frame's 5-tuple.
-    ///
-    /// The core remembers its own decisions for as long as they matter. This is for those that it cannot know: a former
-    /// daemon's, and the kernel's while the daemon was not heard or the ring buffer was full.
-    pub holder: Option<(u16, u16)>,
     /// The frame, as received.
     pub frame: Bytes,
 }

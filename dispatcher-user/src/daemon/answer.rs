@@ -53,9 +53,7 @@ impl Daemon {
                 Response::Flows { items, more }
             }
             Request::RemoveFlow { flow } => {
-                flows::remove(&mut self.kernel, &flow)?;
-                self.core.forget_flow(flow.source, flow.destination, flow.protocol);
-                Response::Done { notes: Vec::new() }
+                done(flows::remove(&mut self.kernel, &flow))?
             }
             Request::Locks => Response::Locks { items: flows::locks(&self.kernel, &Names(&snapshot)) },
             Request::ReleaseLock { client, service } => {
@@ -77,7 +75,8 @@ impl Daemon {
     /// Makes a change, and keeps it over a restart. If it cannot be kept, it is made all the same and the note says so.
     fn change(&mut self, change: Change) -> Result<Response, Failure> {
         let mut notes = Vec::new();
-        self.core.change(clock::monotonic_ns(), change.clone(), &mut self.commands).map_err(refused)?;
+        let tables = &self.kernel.tables;
+        self.core.change(clock::monotonic_ns(), change.clone(), tables, &mut self.commands).map_err(refused)?;
         self.carry_out();
         self.state.record(&change);
         if let Err(failure) = self.state.save(&self.config.daemon.state) {

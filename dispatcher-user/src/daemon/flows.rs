@@ -16,7 +16,7 @@ use crate::{
         api::{FlowQuery, FlowView, LockView},
         tuple::FlowTuple,
     },
-    core::{model::Protocol, view::Snapshot},
+    core::{lookup::Lookup as _, model::Protocol, view::Snapshot},
     datapath::tables::TableError,
     failure::{Code, Failure},
 };

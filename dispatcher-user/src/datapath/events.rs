@@ -86,7 +86,6 @@ fn decode(record: &[u8]) -> Option<Upcall> {
         service: header.service,
         ifindex: header.ifindex,
         placed_lock: header.flags & flags::PLACED_LOCK != 0,
-        holder: None,
         frame,
     })
 }

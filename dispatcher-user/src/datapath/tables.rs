@@ -17,7 +17,6 @@ use dispatcher_common::{
     config::Config,
     counter::Stats,
     flow::{Flow, FlowKey},
-    parse::{Parsed, parse},
     ring::Ring,
     service::{Service, ServiceKey},
     table,
@@ -27,7 +26,7 @@ use dispatcher_common::{
 pub use aya::maps::MapError as TableError;
 
 use super::load::LoadError;
-use crate::core::event::Command;
+use crate::core::{event::Command, lookup::Lookup};
 
 /// Every table that the daemon writes or reads.
 pub struct Tables {
@@ -169,28 +168,6 @@ impl Tables {
         readable(&self.flows6)
     }
 
-    /// An IPv4 flow's entry.
-    #[must_use]
-    pub fn flow4(&self, key: &FlowKey<V4>) -> Option<Flow<V4>> {
-        self.flows4.get(key, 0).ok()
-    }
-
-    /// An IPv6 flow's entry.
-    #[must_use]
-    pub fn flow6(&self, key: &FlowKey<V6>) -> Option<Flow<V6>> {
-        self.flows6.get(key, 0).ok()
-    }
-
-    /// Backend ID and generation that hold the flow of a frame.
-    #[must_use]
-    pub fn holder(&self, frame: &[u8]) -> Option<(u16, u16)> {
-        match parse(frame, 0) {
-            Parsed::V4(headers) => self.flow4(&headers.key).map(|flow| (flow.backend, flow.generation)),
-            Parsed::V6(headers) => self.flow6(&headers.key).map(|flow| (flow.backend, flow.generation)),
-            Parsed::Other => None,
-        }
-    }
-
     /// Removes an IPv4 flow's entry; false if there is none.
     ///
     /// # Errors
@@ -227,6 +204,21 @@ impl Tables {
     pub fn clear_locks(&mut self) -> Result<(), MapError> {
         let keys: Vec<ClientKey> = self.locks.keys().filter_map(Result::ok).collect();
         keys.iter().try_for_each(|key| absent_is_fine(self.locks.remove(key)))
+    }
+}
+
+/// An entry that cannot be read is none: whoever looks decides anew, and writing that tells what is wrong.
+impl Lookup for Tables {
+    fn flow4(&self, key: &FlowKey<V4>) -> Option<Flow<V4>> {
+        self.flows4.get(key, 0).ok()
+    }
+
+    fn flow6(&self, key: &FlowKey<V6>) -> Option<Flow<V6>> {
+        self.flows6.get(key, 0).ok()
+    }
+
+    fn client(&self, key: &ClientKey) -> Option<Client> {
+        self.clients.get(key, 0).ok()
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Dispatcher, Settings};
 use crate::core::{
     entry,
     event::Command,
+    lookup::Nothing,
     model::{BackendSpec, Refusal, ServiceSpec},
     services::Service,
 };
@@ -49,7 +50,7 @@ impl Dispatcher {
         commands: &mut Vec<Command>,
     ) -> Result<Self, Refusal> {
         let start = commands.len();
-        let mut dispatcher = Self::new(settings, now_ns);
+        let mut dispatcher = Self::new(settings);
         let outcome = dispatcher.take_over(now_ns, &adopted, services, commands);
         if outcome.is_err() {
             commands.truncate(start);
@@ -95,7 +96,8 @@ impl Dispatcher {
         self.validate_room(usize::from(former.is_none()), new_backends)?;
         let Some(id) = former.map(|former| former.id).or_else(|| self.services.allocate()) else { return Ok(()) };
         let service = Service::new(id, spec.clone(), former.map(|former| former.ring), self.seed_for(id));
-        self.install(now_ns, service, spec.backends, commands);
+        // Nothing waits yet that could be placed by what the tables hold.
+        self.install(&mut self.moment(now_ns, &Nothing), service, spec.backends, commands);
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use dispatcher_common::backend::Backend;
 
 use super::{Dispatcher, place::Reason, validate::validate_backend};
 use crate::core::{
+    ahead::Moment,
     event::Command,
+    lookup::Lookup,
     model::{AdminState, BackendSpec, Change, Refusal, ServiceSpec},
     services::{Member, Service},
 };
@@ -14,21 +16,28 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The first rule that the change would break.
-    pub fn change(&mut self, now_ns: u64, change: Change, commands: &mut Vec<Command>) -> Result<(), Refusal> {
+    pub fn change(
+        &mut self,
+        now_ns: u64,
+        change: Change,
+        tables: &dyn Lookup,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Refusal> {
+        let moment = &mut self.moment(now_ns, tables);
         match change {
-            Change::AddService { service } => self.add_service(now_ns, service, commands),
+            Change::AddService { service } => self.add_service(moment, service, commands),
             Change::RemoveService { service } => self.remove_service(&service, commands),
-            Change::AddBackend { service, backend } => self.add_backend(now_ns, &service, backend, commands),
+            Change::AddBackend { service, backend } => self.add_backend(moment, &service, backend, commands),
             Change::SetBackend { service, backend, state, weight } => {
                 let (service, member) = self.member_named(&service, &backend)?;
                 let old = &member.spec;
                 let (weight, state) = (weight.unwrap_or(old.weight), state.unwrap_or(old.state));
                 let ids = (service.id, member.id);
-                self.set_backend(now_ns, ids, BackendSpec { weight, state, ..old.clone() }, commands);
+                self.set_backend(moment, ids, BackendSpec { weight, state, ..old.clone() }, commands);
                 Ok(())
             }
             Change::RemoveBackend { service, backend, force } => {
-                self.remove_backend(now_ns, (&service, &backend), force, commands)
+                self.remove_backend(moment, (&service, &backend), force, commands)
             }
             Change::SetService { service, scheduler, affinity, affinity_timeout } => {
                 let id = self.service_named(&service)?.id;
@@ -44,11 +53,16 @@ impl Dispatcher {
         }
     }
 
-    fn add_service(&mut self, now_ns: u64, spec: ServiceSpec, commands: &mut Vec<Command>) -> Result<(), Refusal> {
+    fn add_service(
+        &mut self,
+        moment: &mut Moment<'_>,
+        spec: ServiceSpec,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Refusal> {
         self.validate_service(&spec)?;
         self.validate_room(1, spec.backends.len())?;
         if let Some(id) = self.services.allocate() {
-            self.install(now_ns, Service::new(id, spec.clone(), None, self.seed_for(id)), spec.backends, commands);
+            self.install(moment, Service::new(id, spec.clone(), None, self.seed_for(id)), spec.backends, commands);
         }
         Ok(())
     }
@@ -56,7 +70,7 @@ impl Dispatcher {
     /// Puts a service in force, with backends that were checked.
     pub(super) fn install(
         &mut self,
-        now_ns: u64,
+        moment: &mut Moment<'_>,
         service: Service,
         backends: Vec<BackendSpec>,
         commands: &mut Vec<Command>,
@@ -65,21 +79,21 @@ impl Dispatcher {
         self.services.insert(service);
         for backend in backends {
             let adopted = self.backends.find(id, backend.address);
-            self.install_backend(now_ns, id, backend, adopted, commands);
+            self.install_backend(moment, id, backend, adopted, commands);
         }
-        self.refresh(now_ns, id, 0, commands);
+        self.refresh(moment, id, 0, commands);
     }
 
     /// Gives a backend an ID, or the one `adopted` that it had under a former daemon, and writes its row.
     fn install_backend(
         &mut self,
-        now_ns: u64,
+        moment: &mut Moment<'_>,
         service: u16,
         spec: BackendSpec,
         adopted: Option<u16>,
         commands: &mut Vec<Command>,
     ) {
-        let allocated = adopted.or_else(|| self.backends.allocate(now_ns, service, &spec));
+        let allocated = adopted.or_else(|| self.backends.allocate(moment.ns, service, &spec));
         let (Some(id), Some(of)) = (allocated, self.services.find_mut(service)) else { return };
         let Some(row) = self.backends.row_mut(id) else { return };
         row.configure(service, &spec);
@@ -110,7 +124,7 @@ impl Dispatcher {
 
     fn add_backend(
         &mut self,
-        now_ns: u64,
+        moment: &mut Moment<'_>,
         service: &str,
         spec: BackendSpec,
         commands: &mut Vec<Command>,
@@ -119,12 +133,18 @@ impl Dispatcher {
         validate_backend(&found.spec, &spec, found.members.iter().map(|member| &member.spec))?;
         self.validate_room(0, 1)?;
         let id = found.id;
-        self.install_backend(now_ns, id, spec, None, commands);
-        self.refresh(now_ns, id, 0, commands);
+        self.install_backend(moment, id, spec, None, commands);
+        self.refresh(moment, id, 0, commands);
         Ok(())
     }
 
-    fn set_backend(&mut self, now_ns: u64, ids: (u16, u16), spec: BackendSpec, commands: &mut Vec<Command>) {
+    fn set_backend(
+        &mut self,
+        moment: &mut Moment<'_>,
+        ids: (u16, u16),
+        spec: BackendSpec,
+        commands: &mut Vec<Command>,
+    ) {
         let (service, id) = ids;
         if let Some(row) = self.backends.row_mut(id) {
             row.configure(service, &spec);
@@ -134,12 +154,12 @@ impl Dispatcher {
         if let Some(member) = members.unwrap_or_default().iter_mut().find(|member| member.id == id) {
             member.spec = spec;
         }
-        self.refresh(now_ns, service, 0, commands);
+        self.refresh(moment, service, 0, commands);
     }
 
     fn remove_backend(
         &mut self,
-        now_ns: u64,
+        moment: &mut Moment<'_>,
         (service, backend): (&str, &str),
         force: bool,
         commands: &mut Vec<Command>,
@@ -155,7 +175,7 @@ impl Dispatcher {
             found.members.retain(|other| other.id != member.id);
         }
         self.vacate(&member, commands);
-        self.refresh(now_ns, id, 0, commands);
+        self.refresh(moment, id, 0, commands);
         Ok(())
     }
 

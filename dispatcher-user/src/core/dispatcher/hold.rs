@@ -1,7 +1,5 @@
 //! Packets that wait for a backend: kept, released in order, or given up.
 
-use std::collections::HashMap;
-
 use dispatcher_common::{
     client::ClientKey,
     parse::{Headers, Parsed, parse},
@@ -10,21 +8,20 @@ use dispatcher_common::{
 use super::{
     Dispatcher,
     place::{Arrived, Placement, Reason},
-    send::{Entries, Outgoing, Steps},
+    send::{Outgoing, Steps},
 };
 use crate::core::{
-    decisions::{UnifiedKey, unified},
+    ahead::Moment,
     event::Command,
-    random::Seeded,
+    lookup::{Entries, Now},
     waiting::Packet,
 };
 
-/// What is still to be written when released packets have left.
-struct Release {
-    writes: Vec<Command>,
+/// Packets that are released, and what they ask for.
+struct Release<'a, 'b> {
+    moment: &'a mut Moment<'b>,
+    steps: Vec<Steps>,
     locks: Vec<ClientKey>,
-    /// Packets and bytes that have left, by flow.
-    counts: HashMap<UnifiedKey, (u64, u64), Seeded>,
 }
 
 impl Dispatcher {
@@ -47,48 +44,50 @@ impl Dispatcher {
     }
 
     /// Sends on what waits for a service, in the order in which it came.
-    pub(super) fn release(&mut self, now_ns: u64, service: u16, commands: &mut Vec<Command>) {
+    ///
+    /// Clients' entries go last but for the locks: by them the kernel makes flows whose packets may still be waiting.
+    pub(super) fn release(&mut self, moment: &mut Moment<'_>, service: u16, commands: &mut Vec<Command>) {
         if self.services.find(service).is_none_or(|service| service.waiting.packets() == 0) {
             return;
         }
-        let counts = HashMap::with_hasher(Seeded(self.settings.seed));
-        let mut release = Release { writes: Vec::new(), locks: Vec::new(), counts };
+        let mut release = Release { moment, steps: Vec::new(), locks: Vec::new() };
         while let Some(packet) = self.pop(service, u64::MAX, &mut release.locks) {
             match parse(&*packet.frame, packet.ifindex) {
-                Parsed::V4(headers) => self.release_packet(now_ns, &headers, packet, &mut release, commands),
-                Parsed::V6(headers) => self.release_packet(now_ns, &headers, packet, &mut release, commands),
+                Parsed::V4(headers) => self.release_packet(&headers, packet, &mut release),
+                Parsed::V6(headers) => self.release_packet(&headers, packet, &mut release),
                 Parsed::Other => self.counters.drop(Reason::Unreadable),
             }
         }
-        let Release { writes, locks, counts } = release;
-        commands.extend(writes.into_iter().map(|write| counted(write, &counts)));
+        let Release { moment, steps, locks } = release;
+        let mut clients = Vec::new();
+        for Steps { answer, forward, inject, client } in steps {
+            commands.extend(answer);
+            commands.extend(forward.map(|write| moment.ahead.behind(write)));
+            commands.push(inject);
+            clients.extend(client);
+        }
+        commands.extend(clients);
         commands.extend(locks.into_iter().map(Command::RemoveLock));
     }
 
-    fn release_packet<A: Entries>(
-        &mut self,
-        now_ns: u64,
-        headers: &Headers<A>,
-        packet: Packet,
-        release: &mut Release,
-        commands: &mut Vec<Command>,
-    ) {
+    fn release_packet<A: Entries>(&mut self, headers: &Headers<A>, packet: Packet, release: &mut Release<'_, '_>) {
         let Packet { client, frame, .. } = packet;
-        let arrived = Arrived::new(headers, &frame, client.service, None);
-        let placement = self.place(now_ns, &arrived);
-        let outgoing = Outgoing::new(&arrived, placement, false);
+        let arrived = Arrived::new(headers, client.service);
+        let Moment { ns: now_ns, ahead } = release.moment;
+        let placement = self.place(Now { ns: *now_ns, tables: ahead }, &arrived);
+        let outgoing = Outgoing::new(&arrived, placement);
         match placement {
             Placement::Drop(reason) => self.counters.drop(reason),
             // A release starts only when a backend is usable, and none is lost before it ends.
             Placement::Wait => self.counters.drop(Reason::HoldTimeout),
             Placement::Known(_) | Placement::New(_) => {
-                let Some(steps) = outgoing.and_then(|outgoing| self.send(now_ns, &outgoing, frame)) else { return };
-                let Steps { answer, forward, inject, client } = steps;
-                commands.extend(answer.into_iter().chain([inject]));
-                release.writes.extend(forward.into_iter().chain(client));
-                let (packets, bytes) = release.counts.entry(unified(&headers.key)).or_default();
-                *packets += 1;
-                *bytes += u64::from(headers.length);
+                let Some(steps) = outgoing.and_then(|outgoing| self.send(*now_ns, &outgoing, frame)) else { return };
+                if steps.forward.is_none() {
+                    A::count(ahead, &headers.key, u64::from(headers.length));
+                }
+                let writes = [&steps.answer, &steps.forward, &steps.client];
+                writes.into_iter().flatten().for_each(|write| ahead.note(write));
+                release.steps.push(steps);
             }
         }
     }
@@ -121,28 +120,5 @@ impl Dispatcher {
             locks.push(packet.client);
         }
         Some(packet)
-    }
-}
-
-/// A flow's entry with the packets that have left counted.
-fn counted(write: Command, counts: &HashMap<UnifiedKey, (u64, u64), Seeded>) -> Command {
-    match write {
-        Command::WriteFlow4(key, mut flow) => {
-            (flow.packets, flow.bytes) = counts.get(&unified(&key)).copied().unwrap_or_default();
-            Command::WriteFlow4(key, flow)
-        }
-        Command::WriteFlow6(key, mut flow) => {
-            (flow.packets, flow.bytes) = counts.get(&unified(&key)).copied().unwrap_or_default();
-            Command::WriteFlow6(key, flow)
-        }
-        other @ (Command::WriteClient(..)
-        | Command::RemoveLock(_)
-        | Command::Inject { .. }
-        | Command::WriteBackend(..)
-        | Command::WriteService(..)
-        | Command::RemoveService(_)
-        | Command::WriteRing(..)
-        | Command::Follow(_)
-        | Command::Unfollow(_)) => other,
     }
 }

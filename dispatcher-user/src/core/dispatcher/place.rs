@@ -3,14 +3,15 @@
 //! ```text
 //!  readable, for a service? ─▶ no: drop
 //!  its flow has a backend that keeps it ──▶ there
-//!  its client has just been given a backend (affinity) ──▶ there
+//!  its client has a backend (affinity) ──▶ there
 //!  else the scheduler picks ──nobody is usable──▶ wait
 //! ```
 
 use dispatcher_common::{
     address::{Family, is_mapped_v4},
+    backend::Backend,
     client::ClientKey,
-    packet::Packet as _,
+    flow::{Flow, FlowKey, state},
     parse::{Headers, RST},
     service::{ServiceKey, TCP},
 };
@@ -18,6 +19,7 @@ use dispatcher_common::{
 use super::Dispatcher;
 use crate::core::{
     balancer::Request,
+    lookup::{Entries, Now},
     model::{Affinity, Forward},
     services::Service,
 };
@@ -29,10 +31,8 @@ pub(super) struct Arrived<'a, A: Family> {
     pub(super) headers: &'a Headers<A>,
     /// Service ID that the kernel saw.
     pub(super) service: u16,
-    /// Backend ID and generation that the flow table had for it.
-    pub(super) holder: Option<(u16, u16)>,
-    /// The sequence number, if the packet opens a TCP connection.
-    pub(super) opening: Option<[u8; 4]>,
+    /// True if it opens a TCP connection.
+    pub(super) opening: bool,
 }
 
 /// Where a packet goes.
@@ -61,11 +61,9 @@ pub(super) enum Reason {
 }
 
 impl<'a, A: Family> Arrived<'a, A> {
-    /// A packet with `headers`, read from `frame`.
-    pub(super) fn new(headers: &'a Headers<A>, frame: &[u8], service: u16, holder: Option<(u16, u16)>) -> Self {
-        let opens = headers.key.proto == TCP && headers.opens();
-        let opening = opens.then(|| frame.read(usize::from(headers.l4) + 4)).flatten();
-        Self { headers, service, holder, opening }
+    /// A packet with `headers`.
+    pub(super) fn new(headers: &'a Headers<A>, service: u16) -> Self {
+        Self { headers, service, opening: headers.key.proto == TCP && headers.opens() }
     }
 
     /// The packet's client.
@@ -90,7 +88,7 @@ impl<'a, A: Family> Arrived<'a, A> {
 
 impl Dispatcher {
     /// Decides where a packet goes. A pick moves the scheduler on, so that the decision must be carried out.
-    pub(super) fn place<A: Family>(&mut self, now_ns: u64, arrived: &Arrived<'_, A>) -> Placement {
+    pub(super) fn place<A: Entries>(&mut self, now: Now<'_>, arrived: &Arrived<'_, A>) -> Placement {
         if let Some(reason) = arrived.fault() {
             return Placement::Drop(reason);
         }
@@ -100,16 +98,16 @@ impl Dispatcher {
             service.key == ServiceKey::new(key.dst, key.dport, key.proto)
         });
         let Some(service) = service else { return Placement::Drop(Reason::NoService) };
-        if let Some(backend) = self.holder(arrived) {
+        if let Some(backend) = self.holder(now, arrived) {
             return Placement::Known(backend);
         }
         if arrived.headers.has(RST) {
             return Placement::Drop(Reason::ResetWithoutFlow);
         }
-        let Some(backend) = self.by_affinity(now_ns, arrived, service) else { return self.pick(arrived) };
-        let entry = self.backends.entry(backend);
+        let Some(backend) = self.by_affinity(now, arrived, service) else { return self.pick(now, arrived) };
         let nat = service.spec.forward == Forward::Nat;
-        if nat && entry.is_some_and(|entry| self.recent.conflicts(key, entry)) {
+        let entry = self.backends.entry(backend);
+        if nat && entry.is_some_and(|entry| conflicts(now, key, (backend, entry))) {
             return Placement::Drop(Reason::TupleConflict);
         }
         self.counters.flows_by_affinity += 1;
@@ -117,33 +115,29 @@ impl Dispatcher {
     }
 
     /// The backend that has the flow, if it still keeps it.
-    fn holder<A: Family>(&self, arrived: &Arrived<'_, A>) -> Option<u16> {
-        let recent = self.recent.flow(&arrived.headers.key);
-        let decided = recent.map(|decision| (decision.backend, decision.generation));
-        // All that was decided is in the flow table, so that what the table says is at least as young.
-        let (backend, generation) = arrived.holder.or(decided)?;
-        let entry = self.backends.entry(backend).filter(|entry| entry.keeps_flows(generation))?;
-        // A backend that takes no flows is not given a connection that reuses the ports of one that it had.
-        let opening = arrived.opening;
-        let repeated = recent.is_some_and(|decision| decision.backend == backend && decision.opening == opening);
-        (opening.is_none() || repeated || entry.takes_flows()).then_some(backend)
+    fn holder<A: Entries>(&self, now: Now<'_>, arrived: &Arrived<'_, A>) -> Option<u16> {
+        let flow = A::read(now.tables, &arrived.headers.key)?;
+        let entry = self.backends.entry(flow.backend).filter(|entry| entry.keeps_flows(flow.generation))?;
+        // A backend that takes no flows is not given a connection that reuses the ports of one that is over.
+        let reopens = arrived.opening && flow.state >= state::CLOSING;
+        (!reopens || entry.takes_flows()).then_some(flow.backend)
     }
 
-    /// The backend that another flow of the client was just given, if it may have this one too.
+    /// The backend that the client has, if it may have this flow too.
     ///
-    /// Clients of longer ago are in the kernel's table: it would have made the flow itself.
-    fn by_affinity<A: Family>(&self, now_ns: u64, arrived: &Arrived<'_, A>, service: &Service) -> Option<u16> {
+    /// The kernel makes such flows itself, but for packets that were on their way up when the client got its backend.
+    fn by_affinity<A: Entries>(&self, now: Now<'_>, arrived: &Arrived<'_, A>, service: &Service) -> Option<u16> {
         if service.spec.affinity == Affinity::None {
             return None;
         }
-        let client = self.recent.client(&arrived.client()).filter(|client| now_ns < client.expires_ns)?;
+        let client = now.tables.client(&arrived.client()).filter(|client| now.ns < client.expires_ns)?;
         let entry = self.backends.entry(client.backend)?;
         (entry.generation == client.generation && entry.takes_flows()).then_some(client.backend)
     }
 
-    fn pick<A: Family>(&mut self, arrived: &Arrived<'_, A>) -> Placement {
+    fn pick<A: Entries>(&mut self, now: Now<'_>, arrived: &Arrived<'_, A>) -> Placement {
         // Taken apart, so that the scheduler can move on while the rest is looked at.
-        let Self { services, backends, recent, counters, .. } = self;
+        let Self { services, backends, counters, .. } = self;
         let Some(service) = services.find_mut(arrived.service) else { return Placement::Drop(Reason::NoService) };
         if service.balancer.is_empty() {
             return Placement::Wait;
@@ -151,11 +145,25 @@ impl Dispatcher {
         let key = &arrived.headers.key;
         let request = Request::new(service.spec.scheduler, backends, &service.ring, key);
         let nat = service.spec.forward == Forward::Nat;
-        let admits = |id| !nat || !backends.entry(id).is_some_and(|entry| recent.conflicts(key, entry));
+        let admits = |id| !nat || !backends.entry(id).is_some_and(|entry| conflicts(now, key, (id, entry)));
         let Some(backend) = service.balancer.pick(request, admits) else {
             return Placement::Drop(Reason::TupleConflict);
         };
         counters.flows_picked += 1;
         Placement::New(backend)
     }
+}
+
+/// True if the backend's answers could not be told from those of another live flow: the same client port, to another VIP
+/// that leads to the same backend. As in the kernel.
+fn conflicts<A: Entries>(now: Now<'_>, key: &FlowKey<A>, (id, backend): (u16, &Backend)) -> bool {
+    let Some(Flow { address: dst, port: dport, state: back, .. }) = A::read(now.tables, &key.answered_by(backend)) else {
+        return false;
+    };
+    if back == state::CLOSED || (dst, dport) == (key.dst, key.dport) {
+        return false;
+    }
+    // It is over once either side has reset it, or both have sent FIN. Answers to nothing are over too.
+    let other = A::read(now.tables, &FlowKey { dst, dport, ..*key }).filter(|other| other.backend == id);
+    other.is_some_and(|other| other.state != state::CLOSED && (other.state < state::CLOSING || back < state::CLOSING))
 }

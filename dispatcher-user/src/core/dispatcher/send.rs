@@ -6,17 +6,18 @@
 //!
 //! - While a packet from the ring buffer is handled: before the packet leaves. Its record is consumed only afterwards,
 //!   and a held flow opens only once all records are consumed that were there when a direct packet first found it.
-//! - When packets are released that waited: after they have left. Their records were consumed long ago, so that a held
-//!   flow might open at once. Until it is written the lock stands and further packets come up behind.
+//! - When packets are released that waited: also before, so that a daemon that dies meanwhile has not given the flow to
+//!   one backend and left it to be picked anew. Their records were consumed long ago, so that a held flow might open at
+//!   once; its fence is beyond reach until one more packet of it has come up behind those released.
 //!
 //! The client's entry follows the flow, so that the kernel does not make that flow by the entry. The lock goes last.
 
 use bytes::{Bytes, BytesMut};
 use dispatcher_common::{
-    address::{Family, V4, V6},
+    address::Family,
     client::{Client, ClientKey},
     decide,
-    flow::{Assignment, Flow, FlowKey, state},
+    flow::{Assignment, Flow, state},
     parse::{Headers, Parsed, parse},
     rewrite,
     verdict::Forward,
@@ -27,56 +28,34 @@ use super::{
     place::{Arrived, Placement, Reason},
 };
 use crate::core::{
-    decisions::{ClientDecision, FlowDecision},
     event::{Command, Upcall},
+    lookup::{Entries, Now},
     model::Affinity,
     waiting::Packet,
 };
-
-/// A family whose flows can be written.
-pub(super) trait Entries: Family {
-    /// The command that writes an entry.
-    fn write(key: FlowKey<Self>, flow: Flow<Self>) -> Command;
-}
-
-impl Entries for V4 {
-    fn write(key: FlowKey<Self>, flow: Flow<Self>) -> Command {
-        Command::WriteFlow4(key, flow)
-    }
-}
-
-impl Entries for V6 {
-    fn write(key: FlowKey<Self>, flow: Flow<Self>) -> Command {
-        Command::WriteFlow6(key, flow)
-    }
-}
 
 /// A packet whose backend is decided.
 pub(super) struct Outgoing<'a, A: Family> {
     headers: &'a Headers<A>,
     service: u16,
     backend: u16,
-    /// The flow was not the backend's before.
+    /// The flow was not the backend's before: its entries are to be written.
     is_new: bool,
     /// Its entries are to be written.
-    writes: bool,
-    opening: Option<[u8; 4]>,
+    /// It opens a TCP connection.
+    opening: bool,
 }
 
 impl<'a, A: Family> Outgoing<'a, A> {
     /// A packet that `arrived` and is to go as `placement` says; `None` if it is not to go.
-    ///
-    /// A flow that its backend has already is not written again, unless it placed a lock and is not known to the flow
-    /// table: then its entries were lost.
-    pub(super) fn new(arrived: &Arrived<'a, A>, placement: Placement, placed_lock: bool) -> Option<Self> {
+    pub(super) fn new(arrived: &Arrived<'a, A>, placement: Placement) -> Option<Self> {
         let (backend, is_new) = match placement {
             Placement::Known(backend) => (backend, false),
             Placement::New(backend) => (backend, true),
             Placement::Wait | Placement::Drop(_) => return None,
         };
-        let writes = is_new || (placed_lock && arrived.holder.is_none());
         let (headers, service, opening) = (arrived.headers, arrived.service, arrived.opening);
-        Some(Self { headers, service, backend, is_new, writes, opening })
+        Some(Self { headers, service, backend, is_new, opening })
     }
 }
 
@@ -95,32 +74,32 @@ pub(super) struct Steps {
 
 impl Dispatcher {
     /// Handles a packet that came up.
-    pub(super) fn packet(&mut self, now_ns: u64, upcall: Upcall, commands: &mut Vec<Command>) {
+    pub(super) fn packet(&mut self, now: Now<'_>, upcall: Upcall, commands: &mut Vec<Command>) {
         self.counters.upcalls += 1;
         match parse(&*upcall.frame, upcall.ifindex) {
-            Parsed::V4(headers) => self.packet_of(now_ns, &headers, upcall, commands),
-            Parsed::V6(headers) => self.packet_of(now_ns, &headers, upcall, commands),
+            Parsed::V4(headers) => self.packet_of(now, &headers, upcall, commands),
+            Parsed::V6(headers) => self.packet_of(now, &headers, upcall, commands),
             Parsed::Other => self.counters.drop(Reason::Unreadable),
         }
     }
 
     fn packet_of<A: Entries>(
         &mut self,
-        now_ns: u64,
+        now: Now<'_>,
         headers: &Headers<A>,
         upcall: Upcall,
         commands: &mut Vec<Command>,
     ) {
-        let Upcall { service, ifindex, placed_lock, holder, frame } = upcall;
-        let arrived = Arrived::new(headers, &frame, service, holder);
+        let Upcall { service, ifindex, placed_lock, frame } = upcall;
+        let arrived = Arrived::new(headers, service);
         let client = arrived.client();
-        let placement = self.place(now_ns, &arrived);
-        let outgoing = Outgoing::new(&arrived, placement, placed_lock);
+        let placement = self.place(now, &arrived);
+        let outgoing = Outgoing::new(&arrived, placement);
         match placement {
             Placement::Drop(reason) => self.counters.drop(reason),
-            Placement::Wait => self.wait(Packet { since_ns: now_ns, client, ifindex, frame }),
+            Placement::Wait => self.wait(Packet { since_ns: now.ns, client, ifindex, frame }),
             Placement::Known(_) | Placement::New(_) => {
-                if let Some(steps) = outgoing.and_then(|outgoing| self.send(now_ns, &outgoing, frame)) {
+                if let Some(steps) = outgoing.and_then(|outgoing| self.send(now.ns, &outgoing, frame)) {
                     let Steps { answer, forward, inject, client } = steps;
                     commands.extend(answer.into_iter().chain(forward).chain([inject]).chain(client));
                 }
@@ -131,7 +110,7 @@ impl Dispatcher {
         }
     }
 
-    /// Prepares a packet for its backend and remembers the decision. Nothing if its service or backend is gone.
+    /// Prepares a packet for its backend. Nothing if its service or backend is gone.
     pub(super) fn send<A: Entries>(&mut self, now_ns: u64, out: &Outgoing<'_, A>, frame: Bytes) -> Option<Steps> {
         let key = &out.headers.key;
         let service = self.services.find(out.service)?;
@@ -144,28 +123,20 @@ impl Dispatcher {
         self.counters.injected += 1;
         row.injected(length);
         let (id, generation) = (out.backend, row.entry.generation);
-        if out.is_new {
-            row.opened();
-        }
-        if out.is_new || out.opening.is_some() {
-            self.recent.remember_flow(now_ns, key, FlowDecision { backend: id, generation, opening: out.opening });
-        }
-        if !out.writes {
+        if !out.is_new {
             return Some(Steps { answer: None, forward: None, inject, client: None });
         }
-        let answer = assignment.towards_client().map(|(answer, flow)| {
-            self.recent.remember_answer(now_ns, &answer, key);
-            A::write(answer, Flow { last_seen_ns: now_ns, ..flow })
-        });
+        row.opened();
+        let answer =
+            assignment.towards_client().map(|(answer, flow)| A::write(answer, Flow { last_seen_ns: now_ns, ..flow }));
         // Nothing can overtake a SYN but its own copy: its sender waits for the answer. Were the entry held, the answer's
         // acknowledgement would come up, for it may arrive while the SYN is still being sent.
-        let state = if out.opening.is_some() { state::SYN } else { state::HELD };
+        let state = if out.opening { state::SYN } else { state::HELD };
         let flow = assignment.towards_backend(state);
         let forward = A::write(*key, Flow { packets: 1, bytes: length, last_seen_ns: now_ns, ..flow });
         let client = (service.spec.affinity == Affinity::ClientIp).then(|| {
             let expires_ns = now_ns.saturating_add(service.entry().affinity_ns);
             let client = ClientKey::new(key.src, service.id);
-            self.recent.remember_client(now_ns, client, ClientDecision { backend: id, generation, expires_ns });
             Command::WriteClient(client, Client { expires_ns, backend: id, generation, pad: [0; 4] })
         });
         Some(Steps { answer, forward: Some(forward), inject, client })
