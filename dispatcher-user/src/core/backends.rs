@@ -8,6 +8,7 @@ use dispatcher_common::{
 };
 
 use super::{
+    balancer::Load,
     entry,
     event::NextHop,
     model::BackendSpec,
@@ -135,6 +136,12 @@ impl Backends {
 }
 
 impl Row {
+    /// How loaded it is, with one more flow. Exact up to 2^53 flows.
+    pub(super) fn load(&self) -> Load {
+        let live = self.live as f64 + 1.0;
+        Load { count: live, cost: live, traffic: self.bytes.per_second() }
+    }
+
     /// Notes a flow that the daemon gave to the backend.
     pub(super) fn opened(&mut self) {
         self.live = self.live.saturating_add(1);

@@ -1,33 +1,42 @@
-//! Schedulers: which of a service's usable backends gets a new flow.
+//! Schedulers: which of a service's usable backends gets a new flow, or a request.
 //!
 //! | scheduler | rule | source |
 //! |---|---|---|
 //! | `rr` | each in turn | |
 //! | `wrr` | smooth weighted round robin: everyone's credit grows by its weight, the richest pays the sum of weights | nginx, `ngx_http_upstream_round_robin.c` |
-//! | `lc` | least (live + 1) | IPVS, `ip_vs_lc.c` |
-//! | `wlc` | least (live + 1) / weight | IPVS, `ip_vs_wlc.c`; the 1 is the new flow, as in `ip_vs_sed.c` |
+//! | `lc` | least count | IPVS, `ip_vs_lc.c` |
+//! | `wlc` | least count / weight | IPVS, `ip_vs_wlc.c`; the count includes the new one, as in `ip_vs_sed.c` |
 //! | `sh`, `mh` | the ring's slot for the client, or for the 5-tuple: as the kernel does | Maglev |
-//! | `p2c` | of two drawn at random, the one with less (live + 1) / weight | Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001 |
-//! | `least-load` | least (share of live + 1, plus share of bytes per second) / weight | ours: `wlc`, with traffic as a second, equal measure |
+//! | `p2c` | of two drawn at random, the one with less cost / weight | Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001 |
+//! | `least-load` | least (share of all cost + share of all traffic) / weight | ours: `wlc`, with traffic as a second, equal measure |
 //!
-//! Shares are among the usable backends, so that flows and bytes count alike whatever their size, and a backend with few
+//! Shares are among the usable backends, so that cost and traffic count alike whatever their units, and a backend with few
 //! but heavy flows is not taken for idle. Equals take turns.
+//!
+//! What count, cost and traffic are is for the caller to say ([`Load`]).
 
-use dispatcher_common::{
-    address::Family,
-    flow::FlowKey,
-    hash,
-    ring::{self, Ring},
-};
+use dispatcher_common::ring::{self, Ring};
 
-use super::{
-    backends::{Backends, Row},
-    model::Scheduler,
-    random::Random,
-};
+use super::{model::Scheduler, random::Random};
 
 /// How many slots of the ring a hash tries; as in the kernel.
 const PROBES: u64 = 4;
+
+/// How loaded a backend is.
+///
+/// | | count | cost | traffic |
+/// |---|---|---|---|
+/// | flows of packets | live flows | live flows | bytes per second |
+/// | requests | in flight | in flight x latency | none |
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Load {
+    /// What it has in hand, with the new one.
+    pub(super) count: f64,
+    /// What the new one would wait for.
+    pub(super) cost: f64,
+    /// What passes through it.
+    pub(super) traffic: f64,
+}
 
 /// The usable backends of one service, and what its scheduler remembers.
 #[derive(Debug)]
@@ -38,7 +47,7 @@ pub(super) struct Balancer {
     random: Random,
 }
 
-/// A backend that takes flows.
+/// A usable backend.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u16,
@@ -52,8 +61,8 @@ struct Candidate {
 pub(super) struct Request<'a> {
     /// The rule.
     pub(super) scheduler: Scheduler,
-    /// What is known of backends.
-    pub(super) backends: &'a Backends,
+    /// How loaded a backend is; `None` if it is not usable after all.
+    pub(super) load: &'a dyn Fn(u16) -> Option<Load>,
     /// The ring in force.
     pub(super) ring: &'a Ring,
     /// The client's address, hashed.
@@ -62,25 +71,13 @@ pub(super) struct Request<'a> {
     pub(super) flow_hash: u64,
 }
 
-impl<'a> Request<'a> {
-    /// A pick for the flow `key`.
-    pub(super) fn new<A: Family>(
-        scheduler: Scheduler,
-        backends: &'a Backends,
-        ring: &'a Ring,
-        key: &FlowKey<A>,
-    ) -> Self {
-        Self { scheduler, backends, ring, client_hash: hash::client(key), flow_hash: hash::flow(key) }
-    }
-}
-
 impl Balancer {
     /// A balancer without candidates.
     pub(super) fn new(seed: u64) -> Self {
         Self { candidates: Vec::new(), cursor: 0, random: Random::new(seed) }
     }
 
-    /// True if no backend takes flows.
+    /// True if no backend is usable.
     pub(super) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
@@ -100,80 +97,99 @@ impl Balancer {
         true
     }
 
-    /// Picks a backend that `admits` lets pass; `None` if none does.
+    /// Picks a backend that `admits` lets pass; `None` if none does. `admits` may be costly: it is asked for those that
+    /// would be picked alone.
     pub(super) fn pick(&mut self, request: Request<'_>, admits: impl Fn(u16) -> bool) -> Option<u16> {
-        let choice = match request.scheduler {
-            Scheduler::Rr => self.take_turn(),
-            Scheduler::Wrr => self.richest(),
-            Scheduler::Lc => self.least(&request, |row, _| live(row)),
-            Scheduler::Wlc => self.least(&request, |row, weight| live(row) / weight),
-            Scheduler::Sh => self.by_ring(&request, request.client_hash),
-            Scheduler::Mh => self.by_ring(&request, request.flow_hash),
-            Scheduler::P2c => self.better_of_two(&request),
-            Scheduler::LeastLoad => self.least_loaded(&request),
-        };
-        choice.filter(|&id| admits(id)).or_else(|| self.candidates.iter().map(|c| c.id).find(|&id| admits(id)))
+        let mut refused = Vec::new();
+        for _ in 0..self.candidates.len() {
+            let id = self.choose(&request, &refused)?;
+            if admits(id) {
+                return Some(id);
+            }
+            refused.push(id);
+        }
+        None
     }
 
-    fn take_turn(&mut self) -> Option<u16> {
-        let candidate = self.candidates.get(self.cursor)?;
-        self.cursor = (self.cursor + 1) % self.candidates.len();
-        Some(candidate.id)
+    fn choose(&mut self, request: &Request<'_>, refused: &[u16]) -> Option<u16> {
+        match request.scheduler {
+            Scheduler::Rr => self.least(refused, |_| Some(0.0)),
+            Scheduler::Wrr => self.richest(refused),
+            Scheduler::Lc => self.least(refused, |each| Some((request.load)(each.id)?.count)),
+            Scheduler::Wlc => self.least(refused, |each| Some((request.load)(each.id)?.count / each.share())),
+            Scheduler::Sh => self.by_ring(request, request.client_hash, refused),
+            Scheduler::Mh => self.by_ring(request, request.flow_hash, refused),
+            Scheduler::P2c => self.better_of_two(request, refused),
+            Scheduler::LeastLoad => self.least_loaded(request, refused),
+        }
     }
 
-    fn richest(&mut self) -> Option<u16> {
+    fn richest(&mut self, refused: &[u16]) -> Option<u16> {
         let mut total = 0;
         for candidate in &mut self.candidates {
             candidate.credit += i64::from(candidate.weight);
             total += i64::from(candidate.weight);
         }
+        let admitted = self.candidates.iter_mut().filter(|candidate| !refused.contains(&candidate.id));
         // The first of equals, as in nginx; max_by_key would give the last.
-        let richest = self.candidates.iter_mut().rev().max_by_key(|candidate| candidate.credit)?;
+        let richest = admitted.rev().max_by_key(|candidate| candidate.credit)?;
         richest.credit -= total;
         Some(richest.id)
     }
 
-    /// The candidate with the least `load`, given its row and weight. Equals take turns.
-    fn least(&mut self, request: &Request<'_>, load: impl Fn(&Row, f64) -> f64) -> Option<u16> {
+    /// The candidate with the least `load`. Equals take turns.
+    fn least(&mut self, refused: &[u16], load: impl Fn(&Candidate) -> Option<f64>) -> Option<u16> {
         let (before, after) = self.candidates.split_at_checked(self.cursor)?;
         let in_turn = (self.cursor..).zip(after).chain((0..).zip(before));
-        let weighed = in_turn.filter_map(|(index, candidate)| {
-            let row = request.backends.row(candidate.id)?;
-            Some((index, candidate.id, load(row, f64::from(candidate.weight))))
-        });
+        let admitted = in_turn.filter(|(_, candidate)| !refused.contains(&candidate.id));
+        let weighed = admitted.filter_map(|(index, candidate)| Some((index, candidate.id, load(candidate)?)));
         let (index, id, _) = weighed.reduce(|least, other| if other.2 < least.2 { other } else { least })?;
         self.cursor = (index + 1) % self.candidates.len();
         Some(id)
     }
 
-    fn least_loaded(&mut self, request: &Request<'_>) -> Option<u16> {
-        let rows = || self.candidates.iter().filter_map(|candidate| request.backends.row(candidate.id));
-        let all_live: f64 = rows().map(live).sum();
-        let all_bytes: f64 = rows().map(|row| row.bytes.per_second()).sum();
-        let bytes_share = move |row: &Row| if all_bytes > 0.0 { row.bytes.per_second() / all_bytes } else { 0.0 };
-        self.least(request, move |row, weight| (live(row) / all_live + bytes_share(row)) / weight)
+    fn least_loaded(&mut self, request: &Request<'_>, refused: &[u16]) -> Option<u16> {
+        let loads = || self.candidates.iter().filter_map(|candidate| (request.load)(candidate.id));
+        let all = loads().fold(Load::default(), |all, load| Load {
+            cost: all.cost + load.cost,
+            traffic: all.traffic + load.traffic,
+            ..all
+        });
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        self.least(refused, |candidate| {
+            let load = (request.load)(candidate.id)?;
+            Some((share(load.cost, all.cost) + share(load.traffic, all.traffic)) / candidate.share())
+        })
     }
 
-    fn better_of_two(&mut self, request: &Request<'_>) -> Option<u16> {
-        let count = self.candidates.len();
+    fn better_of_two(&mut self, request: &Request<'_>, refused: &[u16]) -> Option<u16> {
+        let count = self.candidates.iter().filter(|candidate| !refused.contains(&candidate.id)).count();
         let first = self.random.below(count);
         // Drawn among the others, so that the two differ.
         let second = (first + 1 + self.random.below(count.saturating_sub(1))) % count.max(1);
-        let load = |candidate: &Candidate| {
-            request.backends.row(candidate.id).map_or(f64::MAX, |row| live(row) / f64::from(candidate.weight))
-        };
-        let (first, second) = (self.candidates.get(first)?, self.candidates.get(second)?);
-        Some(if load(second) < load(first) { second.id } else { first.id })
+        let mut admitted = self.candidates.iter().filter(|candidate| !refused.contains(&candidate.id));
+        let cost =
+            |candidate: &Candidate| (request.load)(candidate.id).map_or(f64::MAX, |load| load.cost / candidate.share());
+        let (lower, upper) = (first.min(second), first.max(second));
+        let lower_one = admitted.nth(lower)?;
+        let upper_one = if upper > lower { admitted.nth(upper - lower - 1)? } else { lower_one };
+        Some(if cost(upper_one) < cost(lower_one) { upper_one.id } else { lower_one.id })
     }
 
-    fn by_ring(&self, request: &Request<'_>, hash: u64) -> Option<u16> {
+    /// The first usable backend of the slots that the hash leads to; if there is none, whose turn it is.
+    fn by_ring(&mut self, request: &Request<'_>, hash: u64, refused: &[u16]) -> Option<u16> {
         let slots = (0..PROBES).filter_map(|probe| request.ring.slots.get(ring::slot(hash.wrapping_add(probe))));
-        let mut usable = slots.filter(|&&id| request.backends.entry(id).is_some_and(|entry| entry.takes_flows()));
-        usable.next().copied()
+        let mut usable = slots.filter(|&&id| !refused.contains(&id) && (request.load)(id).is_some());
+        usable.next().copied().or_else(|| self.least(refused, |_| Some(0.0)))
     }
 }
 
-/// Live flows with the new one. Exact up to 2^53.
-fn live(row: &Row) -> f64 {
-    row.live as f64 + 1.0
+impl Candidate {
+    /// The weight to divide by. Weights of candidates are above 0.
+    fn share(&self) -> f64 {
+        f64::from(self.weight)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,14 @@ use dispatcher_common::{
     backend::Backend,
     client::ClientKey,
     flow::{Flow, FlowKey, state},
+    hash,
     parse::{Headers, RST},
     service::{ServiceKey, TCP},
 };
 
 use super::Dispatcher;
 use crate::core::{
+    backends::Row,
     balancer::Request,
     lookup::{Entries, Now},
     model::{Affinity, Forward},
@@ -107,7 +109,7 @@ impl Dispatcher {
         let Some(backend) = self.by_affinity(now, arrived, service) else { return self.pick(now, arrived) };
         let nat = service.spec.forward == Forward::Nat;
         let entry = self.backends.entry(backend);
-        if nat && entry.is_some_and(|entry| conflicts(now, key, (backend, entry))) {
+        if nat && entry.is_some_and(|entry| conflicts(now, key, entry)) {
             return Placement::Drop(Reason::TupleConflict);
         }
         self.counters.flows_by_affinity += 1;
@@ -143,9 +145,16 @@ impl Dispatcher {
             return Placement::Wait;
         }
         let key = &arrived.headers.key;
-        let request = Request::new(service.spec.scheduler, backends, &service.ring, key);
+        let load = |id| backends.row(id).filter(|row| row.entry.takes_flows()).map(Row::load);
+        let request = Request {
+            scheduler: service.spec.scheduler,
+            load: &load,
+            ring: &service.ring,
+            client_hash: hash::client(key),
+            flow_hash: hash::flow(key),
+        };
         let nat = service.spec.forward == Forward::Nat;
-        let admits = |id| !nat || !backends.entry(id).is_some_and(|entry| conflicts(now, key, (id, entry)));
+        let admits = |id| !nat || !backends.entry(id).is_some_and(|entry| conflicts(now, key, entry));
         let Some(backend) = service.balancer.pick(request, admits) else {
             return Placement::Drop(Reason::TupleConflict);
         };
@@ -156,7 +165,7 @@ impl Dispatcher {
 
 /// True if the backend's answers could not be told from those of another live flow: the same client port, to another VIP
 /// that leads to the same backend. As in the kernel.
-fn conflicts<A: Entries>(now: Now<'_>, key: &FlowKey<A>, (id, backend): (u16, &Backend)) -> bool {
+fn conflicts<A: Entries>(now: Now<'_>, key: &FlowKey<A>, backend: &Backend) -> bool {
     let Some(Flow { address: dst, port: dport, state: back, .. }) = A::read(now.tables, &key.answered_by(backend)) else {
         return false;
     };
@@ -164,6 +173,7 @@ fn conflicts<A: Entries>(now: Now<'_>, key: &FlowKey<A>, (id, backend): (u16, &B
         return false;
     }
     // It is over once either side has reset it, or both have sent FIN. Answers to nothing are over too.
-    let other = A::read(now.tables, &FlowKey { dst, dport, ..*key }).filter(|other| other.backend == id);
+    let other = A::read(now.tables, &FlowKey { dst, dport, ..*key });
+    let other = other.filter(|other| (other.address, other.port) == (A::from_mapped(&backend.addr), backend.port));
     other.is_some_and(|other| other.state != state::CLOSED && (other.state < state::CLOSING || back < state::CLOSING))
 }
