@@ -18,8 +18,11 @@ mod kernel;
 mod operator;
 mod oracle;
 mod profile;
+mod scenario;
 mod tables;
+mod takeover;
 mod traffic;
+mod waiting;
 mod world;
 
 use std::{env, panic, thread};
