@@ -57,6 +57,7 @@ counters! {
     Fragment pass_fragment "A fragment, which carries no complete 5-tuple; the kernel has it, untouched."
     Tagged pass_vlan_tagged "VLAN-tagged, for a service; the kernel has it, untouched."
     TtlExpired pass_ttl_expired "For a service, with a TTL or hop limit that ends here; the kernel answers it."
+    Secure pass_secure "For a service whose TLS ends here; the local stack has it, untouched."
     LeaseOver pass_lease_over "A new flow while the daemon's lease has run out; the kernel has it, untouched."
     BadHeader drop_bad_header "For a service, with an impossible header: version, header length or data offset."
     BadLength drop_bad_length "For a service, with a length field that the frame contradicts."
@@ -74,14 +75,22 @@ counters! {
     FlowsByAffinity flows_by_affinity "New flow, made in the kernel from its client's entry."
     FlowsByHash flows_by_hash "New flow, made in the kernel by a deterministic scheduler."
     PickedInKernel picked_in_kernel "New flow, picked by the ring in the kernel because the daemon was full or gone."
+    FlowsLocal flows_local "New flow of a service whose TLS ends here."
     FlowTableFull flow_table_full "New flow, forwarded without an entry because the table refused it."
     LockTableFull lock_table_full "First packet that could place no lock because their table is full."
 }
 
 impl Counter {
     /// Packets handed to the kernel untouched, by reason.
-    pub const PASSED: &'static [Self] =
-        &[Self::NotOurs, Self::NotOursMalformed, Self::Fragment, Self::Tagged, Self::TtlExpired, Self::LeaseOver];
+    pub const PASSED: &'static [Self] = &[
+        Self::NotOurs,
+        Self::NotOursMalformed,
+        Self::Fragment,
+        Self::Tagged,
+        Self::TtlExpired,
+        Self::Secure,
+        Self::LeaseOver,
+    ];
 
     /// Packets dropped, by reason.
     pub const DROPPED: &'static [Self] = &[

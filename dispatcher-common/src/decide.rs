@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  faulty? ──▶ for a service: drop, else pass
-//!  flow? ────▶ forward (one lookup, and the backend's row)
+//!  flow? ────▶ forward (one lookup, and the backend's row), or pass if TLS ends here (one lookup)
 //!  service? ─▶ no: pass
+//!  TLS ends here? ─▶ make the flow here, pass
 //!  client entry? ─▶ make the flow here, forward (but behind packets of it that may be on their way up)
 //!  else place the client's lock, send up
 //!  deterministic scheduler, daemon gone, way up full? ─▶ pick by the ring, make the flow here, forward
 //! ```
 
+mod local;
 mod mapped;
 mod place;
 mod unmapped;

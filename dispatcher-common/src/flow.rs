@@ -1,6 +1,7 @@
 //! Flows: 5-tuples that have a backend, as the `dsp_flows4` and `dsp_flows6` tables hold them.
 //!
-//! A `nat` flow has two entries: the client's direction and the backend's. A `dsr` flow has the first alone.
+//! A `nat` flow has two entries: the client's direction and the backend's. A `dsr` flow and one that ends here have the
+//! first alone.
 
 use crate::{
     address::Family,
@@ -65,7 +66,7 @@ pub struct Flow<A: Family> {
     pub address: A,
     /// The port that is written, host order.
     pub port: u16,
-    /// Backend ID.
+    /// Backend ID, or [`NO_BACKEND`].
     pub backend: u16,
     /// The backend's generation when the flow was made.
     pub generation: u16,
@@ -87,6 +88,9 @@ pub struct Flow<A: Family> {
     pub pad: A::Padding,
 }
 
+/// The backend of a flow that has none.
+pub const NO_BACKEND: u16 = u16::MAX;
+
 /// Values of [`Flow::target`]: where packets of the entry go.
 pub mod target {
     /// To the backend, destination translated.
@@ -95,6 +99,8 @@ pub mod target {
     pub const CLIENT: u8 = 2;
     /// To the backend, MAC addresses rewritten.
     pub const BACKEND_DSR: u8 = 3;
+    /// To the local stack, untouched: TLS ends here, and no one backend has the flow.
+    pub const LOCAL: u8 = 4;
 }
 
 /// Values of [`Flow::state`].

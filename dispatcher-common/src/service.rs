@@ -62,6 +62,8 @@ impl Service {
 pub mod mode {
     /// Packets are redirected; the dispatcher never ends a connection.
     pub const PACKET: u8 = 1;
+    /// TLS ends here: packets go to the local stack, and their flows are counted.
+    pub const SECURE: u8 = 2;
 }
 
 /// Values of [`Service::scheduler`]. Only the deterministic two matter to the kernel; all are there for the reader.

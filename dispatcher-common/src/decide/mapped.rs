@@ -31,8 +31,10 @@ pub fn mapped<A: Family, T: Tables + FlowTable<A>>(
     if headers.fault.is_some() {
         return None;
     }
-    let hit =
-        tables.with_flow(&headers.key, |flow| (flow.state != state::HELD).then(|| hit(flow, headers, now_ns)))??;
+    let hit = tables.with_flow(&headers.key, |flow| is_open(flow, headers).then(|| hit(flow, headers, now_ns)))??;
+    if hit.flow.target == target::LOCAL {
+        return Some(Verdict::Pass(Counter::Secure));
+    }
     if headers.ttl <= 1 {
         return Some(Verdict::Pass(Counter::TtlExpired));
     }
@@ -45,10 +47,19 @@ pub fn mapped<A: Family, T: Tables + FlowTable<A>>(
     to_backend(headers, &hit, tables)
 }
 
-/// Counts a packet at its flow, and moves the flow's state; but a packet whose TTL ends here does nothing to a flow.
+/// True if a packet goes on by its flow's entry alone.
+///
+/// A connection that a SYN opens here asks for its service anew, which may no longer be one whose TLS ends here.
+#[inline(always)]
+fn is_open<A: Family>(flow: &Flow<A>, headers: &Headers<A>) -> bool {
+    flow.state != state::HELD && !(headers.opens() && flow.target == target::LOCAL)
+}
+
+/// Counts a packet at its flow, and moves the flow's state; but a packet whose TTL ends here does nothing to a flow
+/// that goes on.
 #[inline(always)]
 fn hit<A: Family>(flow: &mut Flow<A>, headers: &Headers<A>, now_ns: u64) -> Hit<A> {
-    if headers.ttl <= 1 {
+    if headers.ttl <= 1 && flow.target != target::LOCAL {
         return Hit { flow: *flow, closed: false, reopened: false, moved: false };
     }
     seen(flow, headers, now_ns);

@@ -2,6 +2,7 @@
 
 use super::{
     FlowTable, Tables,
+    local::local,
     mapped::{endpoint, seen, state_after, towards},
     place::{conflicts, pick, take, upcall},
 };
@@ -12,7 +13,7 @@ use crate::{
     counter::Counter,
     flow::state,
     parse::{self, Headers},
-    service::{Service, ServiceKey, scheduler},
+    service::{Service, ServiceKey, mode, scheduler},
     verdict::{Upcall, Verdict},
 };
 
@@ -32,6 +33,9 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
         return verdict;
     }
     let Some(service) = service(headers, tables) else { return Verdict::Pass(Counter::NotOurs) };
+    if service.mode == mode::SECURE {
+        return local(headers, &service, now_ns, tables);
+    }
     if let Some(verdict) = refused(headers) {
         return verdict;
     }
@@ -93,7 +97,8 @@ fn faulty<A: Family>(for_service: bool, fault: Counter) -> Verdict<A> {
 #[inline(always)]
 fn held<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_ns: u64, tables: &T) -> Option<Verdict<A>> {
     if headers.ttl <= 1 {
-        return tables.with_flow(&headers.key, |_| Verdict::Pass(Counter::TtlExpired));
+        let is_held = tables.with_flow(&headers.key, |flow| flow.state == state::HELD)?;
+        return is_held.then_some(Verdict::Pass(Counter::TtlExpired));
     }
     let positions = tables.upcall_positions();
     let alive = tables.config().daemon_is_alive(now_ns);
