@@ -139,9 +139,9 @@ pub struct FlowView {
     pub proto: Protocol,
     /// Service name.
     pub service: String,
-    /// Backend name.
-    pub backend: String,
-    /// Where packets of it go: `backend-nat`, `backend-dsr` or `client`.
+    /// Backend name; nothing if TLS ends here, and no one backend has the flow.
+    pub backend: Option<String>,
+    /// Where packets of it go: `backend-nat`, `backend-dsr`, `client` or `local`.
     pub target: String,
     /// `held`, `syn`, `established`, `closing` or `closed`.
     pub state: String,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use dispatcher_common::{
     address::{Family, V4, V6, is_mapped_v4},
     client::ClientKey,
-    flow::{Flow, FlowKey, state, target},
+    flow::{Flow, FlowKey, NO_BACKEND, state, target},
     service::TCP,
 };
 
@@ -115,10 +115,11 @@ fn view<A: Family + IntoIp>(names: &Names, now_ns: u64, key: &FlowKey<A>, flow: 
         dport: key.dport,
         proto: if key.proto == TCP { Protocol::Tcp } else { Protocol::Udp },
         service: names.service(flow.service),
-        backend: names.backend(flow.backend, flow.generation),
+        backend: (flow.backend != NO_BACKEND).then(|| names.backend(flow.backend, flow.generation)),
         target: match flow.target {
             target::BACKEND_NAT => "backend-nat",
             target::BACKEND_DSR => "backend-dsr",
+            target::LOCAL => "local",
             _ => "client",
         }
         .to_owned(),
@@ -195,4 +196,28 @@ fn remove6(kernel: &mut Kernel, key: &FlowKey<V6>) -> Result<bool, TableError> {
         kernel.tables.remove_flow6(&back)?;
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_that_ends_here_is_shown_as_local_and_without_a_backend() {
+        let key = FlowKey {
+            src: [198, 51, 100, 2],
+            dst: [203, 0, 113, 10],
+            sport: 40_000,
+            dport: 443,
+            proto: TCP,
+            pad: [0; 3],
+        };
+        let flow =
+            Flow::<V4> { target: target::LOCAL, backend: NO_BACKEND, state: state::ESTABLISHED, ..Flow::default() };
+        let snapshot = Snapshot::default();
+        let shown = view(&Names(&snapshot), 0, &key, &flow);
+        assert_eq!((shown.target.as_str(), shown.backend), ("local", None));
+        let other = Flow { target: target::BACKEND_NAT, backend: 7, ..flow };
+        assert_eq!(view(&Names(&snapshot), 0, &key, &other).backend.as_deref(), Some("#7"));
+    }
 }

@@ -170,6 +170,13 @@ where
             }
             continue;
         }
+        if flow.target == target::LOCAL {
+            // It has no way back: what the local stack sends does not come by here.
+            if is_idle(&key, &flow) {
+                over.push(key);
+            }
+            continue;
+        }
         let back = flows.get(&way_back(&key, &flow), 0).ok();
         if is_over(&key, &flow, back.as_ref()) {
             over.push(way_back(&key, &flow));

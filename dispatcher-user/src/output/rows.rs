@@ -62,7 +62,7 @@ impl Row for FlowView {
             FlowTuple { source, destination, protocol: row.proto }.to_string()
         }),
         Column::words("SERVICE", |row| row.service.clone()),
-        Column::words("BACKEND", |row| row.backend.clone()),
+        Column::words("BACKEND", |row| row.backend.clone().unwrap_or_else(|| "-".to_owned())),
         Column::words("TARGET", |row: &Self| row.target.clone()).wide(),
         Column::words("STATE", |row| row.state.clone()),
         Column::numbers("PACKETS", |row| row.packets.to_string()),

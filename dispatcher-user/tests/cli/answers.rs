@@ -137,7 +137,7 @@ fn flows() -> Vec<FlowView> {
         dport: 80,
         proto: Protocol::Tcp,
         service: "web".into(),
-        backend: "b1".into(),
+        backend: Some("b1".into()),
         target: "backend-nat".into(),
         state: "established".into(),
         packets: 12,
@@ -153,7 +153,15 @@ fn flows() -> Vec<FlowView> {
         idle_ms: 61_000,
         ..there.clone()
     };
-    vec![there, six]
+    let local = FlowView {
+        dport: 443,
+        service: "shop".into(),
+        backend: None,
+        target: "local".into(),
+        idle_ms: 3,
+        ..there.clone()
+    };
+    vec![there, six, local]
 }
 
 fn locks() -> Vec<LockView> {
