@@ -6,7 +6,7 @@ use dispatcher_common::{
     address::{Family, V4, V6},
     counter::{Counter, Stats},
     flow::state,
-    service::{Service, ServiceKey, TCP, UDP, flags, forward, scheduler},
+    service::{Service, ServiceKey, TCP, UDP, flags, forward, mode, scheduler},
 };
 use fastrand::Rng;
 
@@ -18,11 +18,13 @@ use super::{
     world::{Flows, World},
 };
 
-/// Ports of the services beside [`PORT`], which the daemon schedules: hashed, `dsr`, and with affinity.
+/// Ports of the services beside [`PORT`], which the daemon schedules: hashed, `dsr`, with affinity, and where TLS ends
+/// here.
 const HASHED: u16 = 81;
 const DSR: u16 = 82;
 const AFFINE: u16 = 83;
-const PORTS: [u16; 4] = [PORT, HASHED, DSR, AFFINE];
+const SECURE: u16 = 84;
+const PORTS: [u16; 5] = [PORT, HASHED, DSR, AFFINE, SECURE];
 
 /// Names another seed than the usual one.
 pub const SEED_VARIABLE: &str = "DISPATCHER_SEED";
@@ -55,9 +57,9 @@ fn of_family<A: Scene>(world: &mut World, proto: u8, first_backend: u16) {
     world.fill_ring(ring, |slot| ids[slot % 2]);
     for (number, port) in (0..).zip(PORTS) {
         let service = Service {
-            id: SERVICE + number + 4 * first_backend + 20 * u16::from(proto == UDP),
+            id: SERVICE + number + 8 * first_backend + 32 * u16::from(proto == UDP),
             ring,
-            mode: dispatcher_common::service::mode::PACKET,
+            mode: if port == SECURE { mode::SECURE } else { mode::PACKET },
             scheduler: if port == PORT { scheduler::RR } else { scheduler::MH },
             forward: if port == DSR { forward::DSR } else { forward::NAT },
             flags: if port == AFFINE { flags::AFFINITY_CLIENT_IP } else { 0 },
@@ -307,6 +309,8 @@ impl Tally {
             Counter::UpcallLocked,
             Counter::FlowsByHash,
             Counter::FlowsByAffinity,
+            Counter::Secure,
+            Counter::FlowsLocal,
         ];
         let rare = wanted.iter().filter(|&&counter| self.stats.count(counter) < 100);
         let rare: Vec<&str> = rare.map(|counter| counter.name()).collect();

@@ -1,7 +1,7 @@
 //! Runs the decision in the kernel: the loaded program, on one frame at a time, by `BPF_PROG_TEST_RUN`.
 //!
-//! Nobody else meets it: its tables are pinned only while they are made, and its interfaces are in a network namespace
-//! that ends with the thread.
+//! Nobody else meets it: its tables are pinned only while they are made, or for one test under a name of its own, and its
+//! interfaces are in a network namespace that ends with the thread.
 
 mod tables;
 
@@ -56,10 +56,28 @@ pub struct Kernel {
 
 /// Loads the program and hands it to `test`, in a thread and a network namespace of their own.
 pub fn with_kernel<T: Send>(test: impl FnOnce(&mut Kernel) -> T + Send) -> T {
+    isolated(|pins| {
+        let mut kernel = Kernel::load(&pins);
+        drop(pins);
+        test(&mut kernel)
+    })
+}
+
+/// As [`with_kernel`], with the pins of its tables for who opens them anew.
+pub fn with_pinned_kernel<T: Send>(test: impl FnOnce(&mut Kernel, &PinDirectory) -> T + Send) -> T {
+    isolated(|pins| test(&mut Kernel::load(&pins), &pins))
+}
+
+/// Runs `body` in a thread, a network namespace and a directory for pins of its own. What is pinned there is removed with
+/// the directory's guard.
+fn isolated<T: Send>(body: impl FnOnce(PinDirectory) -> T + Send) -> T {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = PathBuf::from(format!("/sys/fs/bpf/dispatcher-test-{}-{number}", std::process::id()));
     let body = || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         make_interfaces();
-        test(&mut Kernel::load())
+        body(PinDirectory::open(&path).unwrap())
     };
     thread::scope(|scope| scope.spawn(body).join()).unwrap_or_else(|cause| panic::resume_unwind(cause))
 }
@@ -93,13 +111,8 @@ pub fn next_tick_ns() -> u64 {
 }
 
 impl Kernel {
-    fn load() -> Self {
-        static LOADED: AtomicU32 = AtomicU32::new(0);
-        let number = LOADED.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/sys/fs/bpf/dispatcher-test-{}-{number}", std::process::id()));
-        // The pins are removed when this is dropped; the tables live on in our hands.
-        let pins = PinDirectory::open(&path).unwrap();
-        let mut object = load::load(&pins, FLOWS).unwrap();
+    fn load(pins: &PinDirectory) -> Self {
+        let mut object = load::load(pins, FLOWS).unwrap();
         let events = object.take_map(table::EVENTS).unwrap().try_into().unwrap();
         Self { tables: Tables::take(&mut object), object, events, position: 0 }
     }

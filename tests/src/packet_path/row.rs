@@ -20,7 +20,8 @@ pub struct Row {
     set_up: Change,
     steps: Vec<Step>,
     has_full_events: bool,
-    host_alone: bool,
+    /// Why it runs on the host alone, if it does.
+    host_alone: Option<&'static str>,
 }
 
 enum Step {
@@ -44,7 +45,7 @@ impl Row {
     /// A row that starts from the tables that `set_up` makes.
     pub fn new(name: impl Into<String>, set_up: impl Fn(&mut World) + Sync + 'static) -> Self {
         let (name, set_up) = (name.into(), Box::new(set_up));
-        Self { name, set_up, steps: Vec::new(), has_full_events: false, host_alone: false }
+        Self { name, set_up, steps: Vec::new(), has_full_events: false, host_alone: None }
     }
 
     /// Starts with a ring buffer that has no room.
@@ -53,10 +54,10 @@ impl Row {
         Self { has_full_events: true, ..self }
     }
 
-    /// Runs on the host alone, because of what only tables in memory can be brought to.
+    /// Runs on the host alone, and why.
     #[must_use]
-    pub fn on_the_host_alone(self) -> Self {
-        Self { host_alone: true, ..self }
+    pub fn on_the_host_alone(self, why: &'static str) -> Self {
+        Self { host_alone: Some(why), ..self }
     }
 
     /// Then `frame` comes in by `ingress`. `expected` changes the tables as they must change, and gives the outcome.
@@ -214,8 +215,13 @@ impl Failure {
 /// With all rows that do not hold.
 pub fn check(rows: &[Row]) {
     let mut failures = run_all(rows.iter(), None);
+    for row in rows {
+        if let Some(why) = row.host_alone {
+            eprintln!("on the host alone: {}: {why}", row.name);
+        }
+    }
     if is_capable() {
-        let in_kernel = rows.iter().filter(|row| !row.host_alone);
+        let in_kernel = rows.iter().filter(|row| row.host_alone.is_none());
         failures.extend(with_kernel(|kernel| run_all(in_kernel, Some(kernel))));
     }
     assert!(failures.is_empty(), "{} rows do not hold:\n{}", failures.len(), failures.join("\n"));

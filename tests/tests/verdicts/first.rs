@@ -218,9 +218,14 @@ fn full_tables(rows: &mut Vec<Row>) {
         service::<V4>(world, TCP).scheduler = scheduler::MH;
         world.refuses_flows = true;
     });
-    rows.push(row.on_the_host_alone().sends(WAN, packet.frame(), out, move |world| {
-        opened(world, 0);
-        received(world, 0, bytes);
-        world.count(&[Counter::FlowsByHash, Counter::FlowTableFull]);
-    }));
+    rows.push(row.on_the_host_alone("the kernel's LRU refuses no entry").sends(
+        WAN,
+        packet.frame(),
+        out,
+        move |world| {
+            opened(world, 0);
+            received(world, 0, bytes);
+            world.count(&[Counter::FlowsByHash, Counter::FlowTableFull]);
+        },
+    ));
 }

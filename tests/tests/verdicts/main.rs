@@ -9,6 +9,7 @@ mod foreign;
 mod held;
 mod mapped;
 mod picks;
+mod secure;
 mod states;
 
 use dispatcher_common::counter::{Counter, Stats};
@@ -50,6 +51,11 @@ fn new_flows_go_where_client_or_ring_leads() {
 }
 
 #[test]
+fn packets_whose_tls_ends_here_go_to_the_local_stack() {
+    check(&secure::rows());
+}
+
+#[test]
 fn answers_of_two_flows_are_told_apart() {
     check(&conflicts::rows());
 }
@@ -65,6 +71,7 @@ fn every_counter_has_a_row() {
         first::rows(),
         picks::rows(),
         conflicts::rows(),
+        secure::rows(),
     ];
     let mut sum = Stats::default();
     for row in rows.iter().flatten() {
