@@ -1,7 +1,13 @@
 //! Labs stand side by side, and `cargo xtask` leaves nothing of them behind.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use dispatcher_lab::{RunDirectory, Status, Suffix, addresses::VIP4, remove, wait_until};
+use dispatcher_lab::{
+    RunDirectory, Status, Suffix, Topology,
+    addresses::VIP4,
+    config,
+    demo_backend::{DemoBackend, Settings},
+    mount_bpffs, remove, wait_until,
+};
 use dispatcher_tests::{
     Stage, curl,
     http::Answer,
@@ -58,6 +64,32 @@ impl Drop for Foreign {
     }
 }
 
+/// A program in the foreground; it does not outlive its test.
+struct Foreground(Child);
+
+impl Foreground {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end; gives its exit code, unless a signal ended it.
+    fn end(&mut self) -> Option<i32> {
+        wait_until("its end", SOON, || self.has_ended()).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 fn answer(output: &Output) -> Answer {
     assert!(output.status.success(), "{output:?}");
     Answer::read(&output.stdout)
@@ -110,34 +142,20 @@ fn background_lab_is_used_and_removed_by_xtask() {
 }
 
 /// `cargo xtask run`, once it says that the lab is up.
-fn run(lab: &Foreign, rest: &[&str]) -> Child {
+fn run_lab(lab: &Foreign, rest: &[&str]) -> Foreground {
     // Not below the lab's folder, which is not there yet; unlinked by nobody else.
     let log = std::env::temp_dir().join(format!("dispatcher-labs-{}.log", lab.word));
     let mut command = lab.xtask(&["run"], rest);
     command.stdout(fs::File::create(&log).unwrap()).stderr(Stdio::inherit());
-    let mut child = command.spawn().unwrap();
+    let mut child = Foreground(command.spawn().unwrap());
     let outcome = wait_until("the lab up", UP_WITHIN, || {
         let said = fs::read_to_string(&log).unwrap();
-        said.contains("Ctrl-C removes all of it.") || child.try_wait().unwrap().is_some()
+        said.contains("Ctrl-C removes all of it.") || child.has_ended()
     });
     let said = fs::read_to_string(&log).unwrap();
     fs::remove_file(&log).unwrap();
-    assert!(outcome.is_ok() && child.try_wait().unwrap().is_none(), "{said}");
+    assert!(outcome.is_ok() && !child.has_ended(), "{said}");
     child
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
-}
-
-fn end(child: &mut Child) -> Option<i32> {
-    let mut status = None;
-    wait_until("its end", SOON, || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    })
-    .unwrap();
-    status.unwrap().code()
 }
 
 #[test]
@@ -148,19 +166,53 @@ fn foreground_lab_is_gone_after_ctrl_c_and_cleaned_up_after_a_crash() {
     let lab = Foreign::new("fg");
     let url = format!("http://{VIP4}/");
     let curl = ["dsp-client", "--", "curl", "-s", "--max-time", "10", &url];
-    let mut child = run(&lab, &[]);
+    let mut child = run_lab(&lab, &[]);
     answer(&lab.call(&["lab", "exec"], &curl));
-    signal(&child, Signal::SIGINT);
-    assert_eq!(end(&mut child), Some(0));
+    child.signal(Signal::SIGINT);
+    assert_eq!(child.end(), Some(0));
     lab.assert_nothing_is_left();
 
-    let mut child = run(&lab, &["--mode", "generic", "--backends", "1"]);
-    signal(&child, Signal::SIGKILL);
-    assert_eq!(end(&mut child), None);
+    let mut child = run_lab(&lab, &["--mode", "generic", "--backends", "1"]);
+    child.signal(Signal::SIGKILL);
+    assert_eq!(child.end(), None);
     assert!(!Status::of(&lab.suffix).is_absent(), "a crash leaves it standing");
-    let mut child = run(&lab, &["--clean"]);
+    let mut child = run_lab(&lab, &["--clean"]);
     answer(&lab.call(&["lab", "exec"], &curl));
-    signal(&child, Signal::SIGTERM);
-    assert_eq!(end(&mut child), Some(0));
+    child.signal(Signal::SIGTERM);
+    assert_eq!(child.end(), Some(0));
     lab.assert_nothing_is_left();
+}
+
+#[test]
+fn run_on_interfaces_says_what_it_attached_and_detaches_on_ctrl_c() {
+    if !stage::is_capable() {
+        return;
+    }
+    mount_bpffs().unwrap();
+    let suffix = stage::suffix("nic");
+    let files = RunDirectory::of(&suffix).claim(&suffix).unwrap();
+    let topology = Topology::build(&suffix, 2).unwrap();
+    let backends = (1..).zip(&topology.backends);
+    let _servers: Vec<DemoBackend> =
+        backends.map(|(number, at)| DemoBackend::start_in(at, &Settings::of_lab(number)).unwrap()).collect();
+    let directory = files.directory();
+    // Its interfaces are those of the command line; that of the configuration is not there.
+    let text = config::demo_config(directory, "native", "keep", 2).replace("client0", "nosuch0");
+    fs::write(directory.config(), text).unwrap();
+    let log = directory.log("run");
+    let mut command = Command::new(stage::xtask());
+    command.args(["run", "--iface", "client0", "--iface", "farm0", "--config"]).arg(directory.config());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let mut child = Foreground(topology.dispatcher.spawn(&mut command).unwrap());
+    let said = || fs::read_to_string(&log).unwrap();
+    let outcome = wait_until("its readiness", UP_WITHIN, || said().contains("ready") || child.has_ended());
+    assert!(outcome.is_ok() && !child.has_ended(), "{}", said());
+    assert!(said().contains("attached to client0 (veth, native mode)"), "{}", said());
+    let reply = topology.client.output(&mut curl::command(&[&format!("http://{VIP4}/")])).unwrap();
+    child.signal(Signal::SIGINT);
+    assert_eq!(child.end(), Some(0), "{}", said());
+    assert!(answer(&reply).backend.starts_with('b'));
+    assert!(!directory.pins().exists() && !directory.socket().exists());
+    let links = || topology.dispatcher.succeed(Command::new("ip").args(["-details", "link", "show"])).unwrap();
+    wait_until("no program on any interface", SOON, || !links().contains("xdp")).unwrap();
 }
