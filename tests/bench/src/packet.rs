@@ -50,8 +50,8 @@ impl Effort {
         runs: 400_000,
         warm_up: 20_000,
         most_flows: u32::MAX,
-        frames: 1_000_000,
-        new_flows: 200_000,
+        frames: 400_000,
+        new_flows: 100_000,
         quick: false,
     };
     /// Enough to see that everything works.
@@ -81,6 +81,7 @@ pub fn run(effort: &Effort, dispatcher: &Path) -> Result<Report> {
     let core = *affinity::processors()?.first().context("there is no processor")?;
     let sections = namespace.run(|| -> Result<_> {
         affinity::pin_thread(core)?;
+        affinity::go_first()?;
         let idle = if_nametoindex("idle0").context("there is no idle0")?;
         let mut sections = vec![cost::measure(&name, idle, effort)?];
         sections.extend(forwarding(&name, idle, effort, dispatcher)?);
