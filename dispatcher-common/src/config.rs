@@ -1,7 +1,7 @@
 //! What the daemon tells the XDP program about itself, in the one row of `dsp_config`.
 
 /// Grows with every change of a table's layout. A daemon that finds tables of another version refuses them.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// The row of `dsp_config`.
 #[repr(C)]

@@ -42,9 +42,20 @@ pub const EVENTS: &str = "dsp_events";
 /// Interfaces to redirect to.
 pub const PORTS: &str = "dsp_ports";
 
-/// The program for packets without a flow, which the attached program continues with.
+/// The programs that the attached one continues with.
 pub const PROGRAMS: &str = "dsp_programs";
 
 /// Every table, in the order in which they are pinned. The pin's name is the table's.
 pub const PINNED: [&str; 13] =
     [SERVICES, BACKENDS, FLOWS4, FLOWS6, CLIENTS, LOCKS, BACKEND_STATS, STATS, CONFIG, RINGS, EVENTS, PORTS, PROGRAMS];
+
+/// The programs that the attached one continues with, and their places in [`PROGRAMS`].
+pub mod program {
+    /// Place of the program for packets without a flow.
+    pub const UNMAPPED: u32 = 0;
+    /// Place of the program that logs rare events.
+    pub const LOG: u32 = 1;
+
+    /// Name of each program, in the order of their places.
+    pub const NAMES: [&str; 2] = ["dispatcher_unmapped", "dispatcher_log"];
+}

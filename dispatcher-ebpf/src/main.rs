@@ -1,7 +1,8 @@
 //! The XDP programs: parse, decide, perform. The decision itself is [`dispatcher_common::decide`].
 //!
-//! Two programs, because a BPF stack has 512 bytes: `dispatcher` is attached and serves packets of mapped flows and of
-//! other hosts; it continues with `dispatcher_unmapped` for the rest.
+//! Three programs, because a BPF stack has 512 bytes and the verifier follows a million instructions: `dispatcher` is
+//! attached and serves packets of mapped flows and of other hosts; it continues with `dispatcher_unmapped` for the rest,
+//! and with `dispatcher_log` where something rare is to be logged.
 #![no_std]
 #![no_main]
 #![expect(missing_docs, reason = "#[xdp] expands to functions that lose their documentation")]
@@ -11,7 +12,7 @@ mod perform;
 mod tables;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_ABORTED, XDP_PASS},
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
     macros::xdp,
     programs::XdpContext,
 };
@@ -54,7 +55,10 @@ where
             return XDP_ABORTED;
         }
     };
-    perform(frame, headers, verdict, tables).unwrap_or(XDP_ABORTED)
+    match perform(frame, headers, verdict, tables) {
+        Some(XDP_DROP) => tables.end(XDP_DROP),
+        action => action.unwrap_or(XDP_ABORTED),
+    }
 }
 
 /// Continues [`dispatcher`] for packets without a flow.
@@ -62,7 +66,7 @@ where
 /// Reading the headers and deciding are functions of their own, one after the other on the same part of the stack.
 #[xdp]
 pub fn dispatcher_unmapped(context: XdpContext) -> u32 {
-    if let Some(headers) = tables::headers4()
+    let action = if let Some(headers) = tables::headers4()
         && read4(&context, headers)
     {
         unmapped(&context, headers)
@@ -72,7 +76,14 @@ pub fn dispatcher_unmapped(context: XdpContext) -> u32 {
         unmapped(&context, headers)
     } else {
         XDP_PASS
-    }
+    };
+    Tables::new(&context).end(action)
+}
+
+/// Logs the rare events of the packet, and ends as the program before has decided.
+#[xdp]
+pub fn dispatcher_log(context: XdpContext) -> u32 {
+    tables::log_rare_event(&context)
 }
 
 #[inline(never)]

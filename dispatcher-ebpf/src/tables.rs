@@ -4,7 +4,7 @@
 use core::{hint, mem::MaybeUninit, ptr};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_CONS_POS, BPF_RB_PROD_POS},
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_CONS_POS, BPF_RB_PROD_POS, xdp_action::XDP_ABORTED},
     btf_maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
     helpers::bpf_ringbuf_query,
     macros::btf_map,
@@ -55,7 +55,7 @@ static EVENTS: RingBuf<EventHeader, { table::EVENT_BYTES }> = RingBuf::new();
 #[btf_map(name = "dsp_ports")]
 static PORTS: DevMapHash<{ table::MAX_PORTS }> = DevMapHash::new();
 #[btf_map(name = "dsp_programs")]
-static PROGRAMS: ProgramArray<1> = ProgramArray::new();
+static PROGRAMS: ProgramArray<{ table::program::NAMES.len() }> = ProgramArray::new();
 
 /// What would not fit on a BPF stack. Not pinned; nobody else reads it.
 struct Scratch<A: Family> {
@@ -69,6 +69,18 @@ struct Scratch<A: Family> {
 static SCRATCH4: PerCpuArray<Scratch<V4>, 1> = PerCpuArray::new();
 #[btf_map(name = "dsp_scratch6")]
 static SCRATCH6: PerCpuArray<Scratch<V6>, 1> = PerCpuArray::new();
+
+/// What the program that logs is told.
+#[derive(Clone, Copy)]
+struct RareEvents {
+    /// The events, by the bits of their positions in [`RARE`].
+    bits: u64,
+    /// What is to become of the packet.
+    action: u32,
+}
+
+#[btf_map(name = "dsp_rare_events")]
+static RARE_EVENTS: PerCpuArray<RareEvents, 1> = PerCpuArray::new();
 
 /// This CPU's place for the headers of an IPv4 packet. Asked for once in a program.
 #[inline(always)]
@@ -107,7 +119,22 @@ impl<'a> Tables<'a> {
     #[inline(always)]
     pub fn continue_unmapped(self) {
         // SAFETY: a tail call hands over the same context.
-        unsafe { PROGRAMS.tail_call(self.context, 0) };
+        unsafe { PROGRAMS.tail_call(self.context, table::program::UNMAPPED) };
+    }
+
+    /// Ends the program with `action`, by way of the program that logs if something rare was counted.
+    #[inline(always)]
+    pub fn end(self, action: u32) -> u32 {
+        if let Some(rare) = RARE_EVENTS.get_ptr_mut(0) {
+            // SAFETY: as in `note`; a tail call hands over the same context.
+            unsafe {
+                if (*rare).bits != 0 {
+                    (*rare).action = action;
+                    PROGRAMS.tail_call(self.context, table::program::LOG);
+                }
+            }
+        }
+        action
     }
 
     /// Counts a forwarded packet at its backend.
@@ -246,8 +273,9 @@ impl decide::Tables for Tables<'_> {
         // position is that of one, and the row is this CPU's own.
         let count = unsafe { &mut *stats.cast::<u64>().add(position) };
         *count = count.wrapping_add(1);
-        if is_rare(counter) && count.is_power_of_two() {
-            log_rare(counter, *count);
+        let bit = rare_bit(counter);
+        if bit != 0 && count.is_power_of_two() {
+            note(bit);
         }
     }
 
@@ -262,24 +290,58 @@ impl decide::Tables for Tables<'_> {
 }
 
 /// Events that an operator should hear of. Each is logged at its 1st, 2nd, 4th, 8th … count, never for every packet.
+const RARE: [Counter; 6] = [
+    Counter::NoBackend,
+    Counter::TupleConflict,
+    Counter::NoPort,
+    Counter::UpcallRefused,
+    Counter::FlowTableFull,
+    Counter::LockTableFull,
+];
+
+/// The bit of a rare event; none for any other.
 #[inline(always)]
-fn is_rare(counter: Counter) -> bool {
-    matches!(
-        counter,
-        Counter::NoBackend
-            | Counter::TupleConflict
-            | Counter::NoPort
-            | Counter::UpcallRefused
-            | Counter::FlowTableFull
-            | Counter::LockTableFull
-    )
+fn rare_bit(counter: Counter) -> u64 {
+    RARE.iter().enumerate().fold(0, |bits, (position, &rare)| if rare == counter { bits | 1 << position } else { bits })
+}
+
+/// Keeps in mind that an event is to be logged.
+#[inline(always)]
+fn note(bit: u64) {
+    if let Some(rare) = RARE_EVENTS.get_ptr_mut(0) {
+        // SAFETY: the row is this CPU's own, and XDP programs do not interrupt each other on a CPU.
+        unsafe { (*rare).bits |= bit };
+    }
+}
+
+/// Takes the first of the events that were noted; gives the action that the program before has decided on, too.
+#[inline(always)]
+fn take_rare() -> Option<(Option<Counter>, RareEvents)> {
+    // SAFETY: as in `note`.
+    let rare = unsafe { &mut *RARE_EVENTS.get_ptr_mut(0)? };
+    let first = RARE.into_iter().find(|&counter| rare.bits & rare_bit(counter) != 0);
+    rare.bits &= rare.bits.wrapping_sub(1);
+    Some((first, *rare))
+}
+
+/// Logs one of the events that were noted, and continues with itself while there are others.
+///
+/// One at a time: the verifier follows every byte that is written, of each name on each path that leads here.
+#[inline(always)]
+pub fn log_rare_event(context: &XdpContext) -> u32 {
+    let Some((first, rest)) = take_rare() else { return XDP_ABORTED };
+    if let Some(counter) = first {
+        log_rare(counter);
+    }
+    Tables::new(context).end(rest.action)
 }
 
 #[inline(never)]
-fn log_rare(counter: Counter, count: u64) {
+fn log_rare(counter: Counter) {
     const WARN: u32 = 2;
+    let Some(stats) = STATS.get(0) else { return };
     if CONFIG.get(0).is_some_and(|config| config.log_level >= WARN) {
-        warn!((), "{} has reached {} on one CPU", counter.name(), count);
+        warn!((), "{} has reached {} on one CPU", counter.name(), stats.count(counter));
     }
 }
 

@@ -92,7 +92,7 @@ fn to_backend<A: Family, T: Tables + FlowTable<A>>(
 ) -> Option<Verdict<A>> {
     let flow = &hit.flow;
     let backend = tables.backend(flow.backend)?;
-    if !backend.keeps_flows(flow.generation) || (hit.reopened && !backend.takes_flows()) {
+    if !backend.keeps_flows(flow.generation) || (hit.reopened && !may_reopen(headers, flow, backend, tables)) {
         return None;
     }
     if !backend.is_reachable() {
@@ -125,6 +125,15 @@ pub(super) fn state_after<A: Family>(before: u8, headers: &Headers<A>) -> u8 {
     } else {
         before
     }
+}
+
+/// True if the backend takes the connection, and its answers have not become another flow's since the last one ended.
+#[inline(always)]
+fn may_reopen<A: Family, T: FlowTable<A>>(headers: &Headers<A>, flow: &Flow<A>, backend: &Backend, tables: &T) -> bool {
+    // A service has one VIP and port. Its number is compared, because the verifier wants addresses on a stack aligned.
+    let is_its = |answers: &mut Flow<A>| answers.service == flow.service;
+    let answers = &headers.key.answered_by(backend);
+    backend.takes_flows() && (flow.target != target::BACKEND_NAT || tables.with_flow(answers, is_its).unwrap_or(false))
 }
 
 /// Begins both directions anew: the answers of a connection that lives must not look like those of an ended one.

@@ -69,19 +69,15 @@ fn lock<T: Tables>(key: &ClientKey, node: u16, now_ns: u64, tables: &T) -> Optio
 
 /// Picks by the ring, without the daemon. The slots after the first are tried should a backend have just left.
 #[inline(always)]
-pub(super) fn pick<'t, A: Family, T: Tables>(
-    headers: &Headers<A>,
-    service: &Service,
-    tables: &'t T,
-) -> Option<(u16, &'t Backend)> {
+pub(super) fn pick<A: Family, T: Tables>(headers: &Headers<A>, service: &Service, tables: &T) -> u16 {
     let hash = if service.scheduler == scheduler::SH { hash::client(&headers.key) } else { hash::flow(&headers.key) };
     for probe in 0..PROBES {
         let id = tables.ring_slot(service.ring, ring::slot(hash.wrapping_add(probe as u64)));
-        if let Some(backend) = tables.backend(id).filter(|backend| backend.takes_flows()) {
-            return Some((id, backend));
+        if tables.backend(id).is_some_and(Backend::takes_flows) {
+            return id;
         }
     }
-    None
+    ring::EMPTY
 }
 
 /// True if the backend's answers could not be told from those of another live flow: the same client port, to another
@@ -90,7 +86,7 @@ pub(super) fn pick<'t, A: Family, T: Tables>(
 pub(super) fn conflicts<A: Family, T: FlowTable<A>>(
     headers: &Headers<A>,
     service: &Service,
-    (id, backend): (u16, &Backend),
+    backend: &Backend,
     tables: &T,
 ) -> bool {
     if service.forward != service::forward::NAT {
@@ -102,8 +98,10 @@ pub(super) fn conflicts<A: Family, T: FlowTable<A>>(
         return false;
     }
     // It is over once either side has reset it, or both have sent FIN. Answers to nothing are over too.
+    // The address names the backend: each service has an ID of its own for it.
     let lives = |flow: &mut Flow<A>| {
-        flow.backend == id && flow.state != state::CLOSED && (flow.state < state::CLOSING || back < state::CLOSING)
+        let is_there = flow.address == A::from_mapped(&backend.addr) && flow.port == backend.port;
+        is_there && flow.state != state::CLOSED && (flow.state < state::CLOSING || back < state::CLOSING)
     };
     tables.with_flow(&FlowKey { dst, dport, ..headers.key }, lives).unwrap_or(false)
 }

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     address::{Family, is_mapped_v4},
-    backend::Backend,
     client::ClientKey,
     counter::Counter,
     flow::state,
@@ -43,27 +42,26 @@ pub fn unmapped<A: Family, T: Tables + FlowTable<A>>(headers: &Headers<A>, now_n
     if config.lease_is_over(now_ns) {
         return Verdict::Pass(Counter::LeaseOver);
     }
-    let mut choice = by_affinity(headers, &service, now_ns, tables);
+    let kept = by_affinity(headers, &service, now_ns, tables);
     let by_hash = scheduler::is_deterministic(service.scheduler);
-    let must_ask = choice.is_none() && !by_hash;
+    let must_ask = kept.is_none() && !by_hash;
     let asks = must_ask || (service.has_client_affinity() && may_overtake(headers, tables));
     if asks && let Some(upcall) = upcall(headers, &service, &config, now_ns, tables) {
         return Verdict::Up(upcall);
     }
-    if choice.is_none() {
-        let reason = if by_hash { Counter::FlowsByHash } else { Counter::PickedInKernel };
-        choice = pick(headers, &service, tables).map(|(id, backend)| (id, backend, reason));
+    let (id, reason) = match kept {
+        Some(id) => (id, Counter::FlowsByAffinity),
+        None if by_hash => (pick(headers, &service, tables), Counter::FlowsByHash),
+        None => (pick(headers, &service, tables), Counter::PickedInKernel),
+    };
+    let Some(backend) = tables.backend(id).filter(|backend| backend.takes_flows()) else {
+        return Verdict::Drop(Counter::NoBackend);
+    };
+    if conflicts(headers, &service, backend, tables) {
+        return Verdict::Drop(Counter::TupleConflict);
     }
-    match choice {
-        None => Verdict::Drop(Counter::NoBackend),
-        Some((id, backend, _)) if conflicts(headers, &service, (id, backend), tables) => {
-            Verdict::Drop(Counter::TupleConflict)
-        }
-        Some((id, backend, reason)) => {
-            tables.count(reason);
-            take(headers, &service, (id, backend), now_ns, tables)
-        }
-    }
+    tables.count(reason);
+    take(headers, &service, (id, backend), now_ns, tables)
 }
 
 /// The service that a packet is for.
@@ -165,12 +163,7 @@ fn may_overtake<A: Family, T: Tables>(headers: &Headers<A>, tables: &T) -> bool 
 
 /// The client's backend, if the service keeps clients and the backend still takes flows.
 #[inline(always)]
-fn by_affinity<'t, A: Family, T: Tables>(
-    headers: &Headers<A>,
-    service: &Service,
-    now_ns: u64,
-    tables: &'t T,
-) -> Option<(u16, &'t Backend, Counter)> {
+fn by_affinity<A: Family, T: Tables>(headers: &Headers<A>, service: &Service, now_ns: u64, tables: &T) -> Option<u16> {
     if !service.has_client_affinity() {
         return None;
     }
@@ -179,9 +172,5 @@ fn by_affinity<'t, A: Family, T: Tables>(
         return None;
     }
     let backend = tables.backend(client.backend)?;
-    (backend.generation == client.generation && backend.takes_flows()).then_some((
-        client.backend,
-        backend,
-        Counter::FlowsByAffinity,
-    ))
+    (backend.generation == client.generation && backend.takes_flows()).then_some(client.backend)
 }

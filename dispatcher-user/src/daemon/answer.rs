@@ -52,9 +52,7 @@ impl Daemon {
                 let (items, more) = flows::list(&self.kernel, &Names(&snapshot), &query);
                 Response::Flows { items, more }
             }
-            Request::RemoveFlow { flow } => {
-                done(flows::remove(&mut self.kernel, &flow))?
-            }
+            Request::RemoveFlow { flow } => done(flows::remove(&mut self.kernel, &flow))?,
             Request::Locks => Response::Locks { items: flows::locks(&self.kernel, &Names(&snapshot)) },
             Request::ReleaseLock { client, service } => {
                 done(flows::release(&mut self.kernel, &Names(&snapshot), client, service.as_deref()))?

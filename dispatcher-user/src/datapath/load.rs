@@ -21,8 +21,6 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("DISPATCHER_OBJECT"));
 
 /// Name of the program that is attached.
 pub const ATTACHED: &str = "dispatcher";
-/// Name of the program that it continues with.
-const UNMAPPED: &str = "dispatcher_unmapped";
 
 /// Why the programs could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +54,7 @@ pub enum LoadError {
     Incomplete(&'static str),
 }
 
-/// Loads both programs; the tables are those pinned in `pins`, or new ones that are pinned there.
+/// Loads the programs; the tables are those pinned in `pins`, or new ones that are pinned there.
 ///
 /// `flows` is the capacity of each flow table, if it is made anew.
 ///
@@ -70,15 +68,14 @@ pub fn load(pins: &PinDirectory, flows: u32) -> Result<Ebpf, LoadError> {
         loader.map_pin_path(name, pins.table(name));
     }
     let mut ebpf = loader.load(OBJECT)?;
-    for name in [ATTACHED, UNMAPPED] {
-        program(&mut ebpf, name)?.load()?;
+    program(&mut ebpf, ATTACHED)?.load()?;
+    for (place, name) in (0..).zip(table::program::NAMES) {
+        let program = program(&mut ebpf, name)?;
+        program.load()?;
+        let program = program.fd()?.try_clone().map_err(|source| LoadError::Program(ProgramError::IOError(source)))?;
+        let programs = ebpf.map_mut(table::PROGRAMS).ok_or(LoadError::Incomplete(table::PROGRAMS))?;
+        ProgramArray::try_from(programs)?.set(place, &program, 0)?;
     }
-    let unmapped = program(&mut ebpf, UNMAPPED)?
-        .fd()?
-        .try_clone()
-        .map_err(|source| LoadError::Program(ProgramError::IOError(source)))?;
-    let programs = ebpf.map_mut(table::PROGRAMS).ok_or(LoadError::Incomplete(table::PROGRAMS))?;
-    ProgramArray::try_from(programs)?.set(0, &unmapped, 0)?;
     Ok(ebpf)
 }
 

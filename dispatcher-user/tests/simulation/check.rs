@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use dispatcher_common::{address::V6, counter::Counter, decide::Positions, flow::FlowKey, ring::EMPTY};
-use dispatcher_user::core::view::{Counters, Snapshot};
+use dispatcher_common::{address::V6, backend::state, counter::Counter, decide::Positions, flow::FlowKey, ring::EMPTY};
+use dispatcher_user::core::{
+    model::{BackendSpec, Protocol},
+    view::{Counters, Snapshot},
+};
 
 use crate::{
     daemon::Daemon,
@@ -13,7 +16,7 @@ use crate::{
 
 impl World {
     /// After every step.
-    pub fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         let Positions { consumed, produced } = self.tables.positions.get();
         assert!(consumed <= produced);
         if let Some(daemon) = &self.daemon
@@ -27,7 +30,7 @@ impl World {
     }
 
     /// A packet of a service was neither forwarded nor sent up.
-    pub fn check_refusal(&self, key: &FlowKey<V6>, reason: Counter) {
+    pub(crate) fn check_refusal(&self, key: &FlowKey<V6>, reason: Counter) {
         let service = oracle::service_of(&self.tables, key);
         let service = match (service, reason) {
             (None, Counter::NotOurs) => return,
@@ -35,23 +38,20 @@ impl World {
             (Some(service), _) => service,
         };
         let rows = &self.tables.backends;
-        match reason {
-            Counter::ResetWithoutFlow => {}
-            Counter::NoBackend => {
-                let ring = &self.tables.rings[&service.ring].slots;
-                let all = ring.iter().all(|&id| id != EMPTY && rows[usize::from(id)].takes_flows());
-                assert!(!all, "no backend was found in a ring full of them");
-            }
-            Counter::TupleConflict => {
-                let own = rows.iter().filter(|row| row.service == service.id);
-                assert!(own.into_iter().any(|row| oracle::conflicts(&self.tables, key, row)), "a conflict with nobody");
-            }
-            _ => panic!("{reason:?} for a packet of a service: {key:?}"),
+        if reason == Counter::NoBackend {
+            let ring = &self.tables.rings[&service.ring].slots;
+            let all = ring.iter().all(|&id| id != EMPTY && rows[usize::from(id)].takes_flows());
+            assert!(!all, "no backend was found in a ring full of them");
+        } else if reason == Counter::TupleConflict {
+            let mut own = rows.iter().filter(|row| row.service == service.id);
+            assert!(own.any(|row| oracle::conflicts(&self.tables, key, row)), "a conflict with nobody");
+        } else {
+            assert_eq!(reason, Counter::ResetWithoutFlow, "for a packet of a service: {key:?}");
         }
     }
 
     /// After every event that the core was handed; `before` are its counters before.
-    pub fn check_core(&self, snapshot: &Snapshot, before: &Counters) -> Counters {
+    pub(crate) fn check_core(&self, snapshot: &Snapshot, before: &Counters) -> Counters {
         let now = &snapshot.counters;
         assert!(snapshot.held_packets <= 24, "{} packets wait", snapshot.held_packets);
         let held = u64::try_from(snapshot.held_packets).unwrap();
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Everybody is well again; then nothing is left over, and every flow goes on.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for (address, hop) in std::mem::take(&mut self.network) {
             let hop = hop.unwrap_or_else(|| self.hop(address, 0));
             self.network.insert(address, Some(hop));
@@ -110,6 +110,7 @@ impl World {
         assert_eq!((snapshot.held_packets, snapshot.pending_locks), (0, 0), "something still waits");
         assert_eq!(self.tables.locks.borrow().len(), 0, "a lock stands for nobody");
         self.check_rings();
+        self.check_rows();
     }
 
     /// Every ring leads to the backends that take flows, and to all of them.
@@ -124,8 +125,23 @@ impl World {
         }
     }
 
+    /// The kernel knows the backends that the operator knows, and no other.
+    fn check_rows(&self) {
+        let mut wanted = BTreeSet::new();
+        for spec in &self.services {
+            let key = oracle::service_key(spec.vip, spec.protocol == Protocol::Udp);
+            let service = self.tables.services.get(&key).expect("every service is in the table");
+            let place = |backend: &BackendSpec| (oracle::mapped(backend.address.ip()), backend.address.port());
+            wanted.extend(spec.backends.iter().map(place).map(|(addr, port)| (service.id, addr, port)));
+        }
+        let rows = self.tables.backends.iter().filter(|row| row.state != state::VACANT);
+        let known: BTreeSet<(u16, V6, u16)> = rows.map(|row| (row.service, row.addr, row.port)).collect();
+        assert_eq!(known, wanted);
+        assert_eq!(self.tables.services.len(), self.services.len());
+    }
+
     /// After the world has settled, packets of flows that live still pass, and in order.
-    pub fn check_that_flows_go_on(&mut self) {
+    pub(crate) fn check_that_flows_go_on(&mut self) {
         for number in 0..u32::try_from(self.oracle.flows.len()).unwrap() {
             let flow = self.oracle.flow(number);
             let key = oracle::key(&flow.tuple);
@@ -148,7 +164,7 @@ impl World {
     }
 
     /// Where the daemon is never late, it sees the first packet of a flow that it picks for, and no other.
-    pub fn check_upcalls(&self) {
+    pub(crate) fn check_upcalls(&self) {
         let Some(Daemon { core, .. }) = &self.daemon else { return };
         let counters = core.snapshot(self.now_ns).counters;
         let picked = counters.flows_picked + counters.flows_by_affinity;

@@ -24,20 +24,20 @@ use crate::tables::{Record, Tables, grown};
 const ALIVE_NS: u64 = 300_000_000;
 
 #[derive(Debug)]
-pub struct Daemon {
-    pub core: Dispatcher,
+pub(crate) struct Daemon {
+    pub(crate) core: Dispatcher,
     commands: VecDeque<Command>,
     /// The record being handled; it is consumed once its commands are carried out.
-    pub record: Option<Record>,
+    pub(crate) record: Option<Record>,
     /// Followed addresses, and what the core was told of each.
-    pub followed: BTreeMap<IpAddr, Option<Option<NextHop>>>,
+    pub(crate) followed: BTreeMap<IpAddr, Option<Option<NextHop>>>,
     /// Until all that the takeover asks for is done, the program does not hear of the daemon.
     starting: bool,
 }
 
 /// What a carried out command did that others can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     Nothing,
     Sent(Bytes),
     /// A flow is given to a backend.
@@ -49,7 +49,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             Self::Nothing => "the daemon works".to_owned(),
             Self::Sent(frame) => format!("the daemon sends {:?}", crate::frames::tag(frame)),
@@ -60,7 +60,7 @@ impl Effect {
 
 impl Daemon {
     /// Starts over what is in the tables.
-    pub fn start(settings: Settings, now_ns: u64, tables: &Tables, services: Vec<ServiceSpec>) -> Self {
+    pub(crate) fn start(settings: Settings, now_ns: u64, tables: &Tables, services: Vec<ServiceSpec>) -> Self {
         let mut commands = Vec::new();
         let mut found: Vec<(ServiceKey, _)> = tables.services.iter().map(|(key, entry)| (*key, *entry)).collect();
         found.sort_by_key(|(_, entry)| entry.id);
@@ -75,18 +75,18 @@ impl Daemon {
         Self { core, commands, record: None, followed: BTreeMap::new(), starting: true }
     }
 
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.starting || !self.commands.is_empty() || self.record.is_some()
     }
 
-    pub fn beat(&self, now_ns: u64, tables: &mut Tables) {
+    pub(crate) fn beat(&self, now_ns: u64, tables: &mut Tables) {
         if !self.starting {
             tables.config.upcall_until_ns = now_ns + ALIVE_NS;
         }
     }
 
     /// Hands an event to the core. Its commands wait to be carried out.
-    pub fn hand(&mut self, now_ns: u64, event: Event, tables: &Tables) {
+    pub(crate) fn hand(&mut self, now_ns: u64, event: Event, tables: &Tables) {
         assert!(self.commands.is_empty(), "an event while commands of the one before are left");
         let mut commands = Vec::new();
         self.core.handle(now_ns, event, tables, &mut commands);
@@ -94,7 +94,7 @@ impl Daemon {
     }
 
     /// Takes the oldest record up; false if there is none.
-    pub fn take_record(&mut self, now_ns: u64, tables: &Tables) -> bool {
+    pub(crate) fn take_record(&mut self, now_ns: u64, tables: &Tables) -> bool {
         let Some(record) = tables.up.borrow().front().cloned() else { return false };
         let upcall = Upcall {
             service: record.service,
@@ -107,7 +107,7 @@ impl Daemon {
         true
     }
 
-    pub fn change(&mut self, now_ns: u64, change: Change, tables: &Tables) -> Result<(), Refusal> {
+    pub(crate) fn change(&mut self, now_ns: u64, change: Change, tables: &Tables) -> Result<(), Refusal> {
         let before = (self.core.services(), self.core.snapshot(now_ns));
         let mut commands = Vec::new();
         let outcome = self.core.change(now_ns, change, tables, &mut commands);
@@ -124,7 +124,7 @@ impl Daemon {
     }
 
     /// Carries out the next command, or consumes the record whose commands are all done.
-    pub fn work(&mut self, tables: &mut Tables) -> Effect {
+    pub(crate) fn work(&mut self, tables: &mut Tables) -> Effect {
         if let Some(command) = self.commands.pop_front() {
             return self.carry_out(command, tables);
         }

@@ -2,14 +2,14 @@
 
 /// splitmix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut number = self.0;
         number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,22 +18,22 @@ impl Dice {
     }
 
     /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.draw() % bound
     }
 
     /// True once in `many`.
-    pub fn once_in(&mut self, many: u64) -> bool {
+    pub(crate) fn once_in(&mut self, many: u64) -> bool {
         self.below(many) == 0
     }
 
-    pub fn choose<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn choose<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(among.len()).unwrap();
         (count > 0).then(|| &among[usize::try_from(self.below(count)).unwrap()])
     }
 
     /// An index, each as often as its weight says.
-    pub fn weighted(&mut self, weights: &[u64]) -> usize {
+    pub(crate) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (index, &weight) in weights.iter().enumerate() {
             if left < weight {

@@ -8,63 +8,63 @@ use dispatcher_common::{
 };
 
 /// Our MAC address on every interface.
-pub const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// Who talks to which VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tuple {
-    pub client: SocketAddr,
-    pub vip: SocketAddr,
-    pub udp: bool,
+pub(crate) struct Tuple {
+    pub(crate) client: SocketAddr,
+    pub(crate) vip: SocketAddr,
+    pub(crate) udp: bool,
 }
 
 /// Which packet it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag {
+pub(crate) struct Tag {
     /// Flow number.
-    pub flow: u32,
+    pub(crate) flow: u32,
     /// Place within the flow.
-    pub seq: u32,
+    pub(crate) seq: u32,
     /// No two packets have the same.
-    pub id: u32,
+    pub(crate) id: u32,
 }
 
 const TAG_BYTES: usize = 12;
 
 /// What varies between the packets of a flow.
 #[derive(Clone, Copy, Debug)]
-pub struct Content {
+pub(crate) struct Content {
     /// TCP flags.
-    pub flags: u8,
+    pub(crate) flags: u8,
     /// TCP sequence number.
-    pub sequence: u32,
+    pub(crate) sequence: u32,
     /// MAC address of the client's router.
-    pub router: [u8; 6],
+    pub(crate) router: [u8; 6],
     /// Bytes of payload before the tag.
-    pub padding: usize,
-    pub tag: Tag,
+    pub(crate) padding: usize,
+    pub(crate) tag: Tag,
 }
 
 /// A packet from the client to the VIP.
-pub fn request(tuple: &Tuple, content: Content) -> Vec<u8> {
+pub(crate) fn request(tuple: &Tuple, content: Content) -> Vec<u8> {
     build((content.router, OUR_MAC), tuple.client, tuple.vip, tuple.udp, content)
 }
 
 /// A packet from a backend at `from` to the client.
-pub fn answer(mac: [u8; 6], from: SocketAddr, tuple: &Tuple, tag: Tag) -> Vec<u8> {
+pub(crate) fn answer(mac: [u8; 6], from: SocketAddr, tuple: &Tuple, tag: Tag) -> Vec<u8> {
     let content = Content { flags: dispatcher_common::parse::ACK, sequence: 0, router: mac, padding: 0, tag };
     build((mac, OUR_MAC), from, tuple.client, tuple.udp, content)
 }
 
 /// Which packet a frame is.
-pub fn tag(frame: &[u8]) -> Tag {
+pub(crate) fn tag(frame: &[u8]) -> Tag {
     let bytes = &frame[frame.len() - TAG_BYTES..];
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     Tag { flow: number(0), seq: number(4), id: number(8) }
 }
 
 /// Source and destination of a frame.
-pub fn ends(frame: &[u8]) -> (SocketAddr, SocketAddr) {
+pub(crate) fn ends(frame: &[u8]) -> (SocketAddr, SocketAddr) {
     match parse(frame, 0) {
         Parsed::V4(headers) => {
             let key = headers.key;
@@ -79,7 +79,7 @@ pub fn ends(frame: &[u8]) -> (SocketAddr, SocketAddr) {
 }
 
 /// Destination MAC address of a frame.
-pub fn destination_mac(frame: &[u8]) -> [u8; 6] {
+pub(crate) fn destination_mac(frame: &[u8]) -> [u8; 6] {
     frame[..6].try_into().unwrap()
 }
 

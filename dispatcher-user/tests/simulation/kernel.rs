@@ -19,7 +19,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It left, rewritten, for the backend or from it.
     Forwarded {
         backend: u16,
@@ -32,16 +32,16 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             Self::Forwarded { backend, .. } => format!("forwarded to {backend}"),
-            other => format!("{other:?}"),
+            Self::Passed(_) | Self::Dropped(_) | Self::WentUp => format!("{self:?}"),
         }
     }
 }
 
 /// Runs the program on a frame that came by `ifindex`.
-pub fn receive(tables: &Tables, now_ns: u64, frame: Vec<u8>, ifindex: u32) -> Fate {
+pub(crate) fn receive(tables: &Tables, now_ns: u64, frame: Vec<u8>, ifindex: u32) -> Fate {
     tables.current.replace((frame.clone(), ifindex));
     match parse(frame.as_slice(), ifindex) {
         Parsed::V4(headers) => receive_of(tables, now_ns, frame, &headers),
@@ -72,7 +72,7 @@ where
 }
 
 /// One pass of the sweeper: removes flows that are over. Gives their keys and the live flows of each backend.
-pub fn sweep(tables: &Tables, now_ns: u64) -> (Vec<FlowKey<dispatcher_common::address::V6>>, Vec<(u16, u64)>) {
+pub(crate) fn sweep(tables: &Tables, now_ns: u64) -> (Vec<FlowKey<dispatcher_common::address::V6>>, Vec<(u16, u64)>) {
     let mut live = Map::default();
     let mut over = walk(&mut tables.flows4.borrow_mut(), now_ns, &mut live);
     over.extend(walk(&mut tables.flows6.borrow_mut(), now_ns, &mut live));

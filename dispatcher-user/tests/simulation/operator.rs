@@ -12,7 +12,7 @@ use crate::{
 
 impl World {
     /// Somebody changes something.
-    pub fn operate(&mut self) {
+    pub(crate) fn operate(&mut self) {
         if self.dice.once_in(2) {
             return self.change_network();
         }
@@ -33,7 +33,7 @@ impl World {
             match change {
                 Change::AddService { .. } | Change::RemoveService { .. } => self.services_changed = true,
                 // The kernel may pick by the ring now, whatever is on its way up; or ask the daemon while it did not.
-                Change::SetService { .. } => self.oracle.flows.iter_mut().for_each(|flow| flow.may_reorder = true),
+                Change::SetService { .. } => self.rules_change = true,
                 // Its flows' entries count again once it leaves maintenance, whatever went up meanwhile.
                 Change::SetBackend { .. } => self.oracle.flows.iter_mut().for_each(|flow| flow.may_reorder = true),
                 Change::AddBackend { .. } | Change::RemoveBackend { .. } => {}

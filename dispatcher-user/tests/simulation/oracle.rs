@@ -18,44 +18,44 @@ use crate::{
 
 /// A conversation between a client and a service.
 #[derive(Clone, Debug)]
-pub struct Flow {
-    pub tuple: Tuple,
+pub(crate) struct Flow {
+    pub(crate) tuple: Tuple,
     /// Somebody else's packets under the client's name.
-    pub is_forged: bool,
+    pub(crate) is_forged: bool,
     /// Backend ID and generation that its packets reach.
-    pub home: Option<(u16, u16)>,
+    pub(crate) home: Option<(u16, u16)>,
     /// The last packet that a backend got.
-    pub last_seq: Option<u32>,
-    pub next_seq: u32,
+    pub(crate) last_seq: Option<u32>,
+    pub(crate) next_seq: u32,
     /// Number of the connection's SYN.
-    pub opening: u32,
-    pub ended: bool,
+    pub(crate) opening: u32,
+    pub(crate) ended: bool,
     /// Its entry is gone, or was made twice at once, so that it may be picked anew although its backend is there.
-    pub may_move: bool,
+    pub(crate) may_move: bool,
     /// Order has yielded to delivery, as it may while the daemon is late, its way up full, or the flow's entry lost.
-    pub may_reorder: bool,
-    /// Kernel and daemon decided in the same moment for it and for another flow of the same port.
-    pub may_collide: bool,
+    pub(crate) may_reorder: bool,
+    /// Another flow of the same port may take its answers: it was made in the same moment, or this one looks over.
+    pub(crate) may_collide: bool,
     /// Its packets that are on their way through the daemon.
-    pub on_the_way: BTreeSet<u32>,
+    pub(crate) on_the_way: BTreeSet<u32>,
 }
 
 #[derive(Debug, Default)]
-pub struct Oracle {
-    pub flows: Vec<Flow>,
+pub(crate) struct Oracle {
+    pub(crate) flows: Vec<Flow>,
     /// The flow that a 5-tuple is of now.
-    pub current: Map<FlowKey<V6>, u32>,
-    pub delivered: BTreeSet<u32>,
+    pub(crate) current: Map<FlowKey<V6>, u32>,
+    pub(crate) delivered: BTreeSet<u32>,
     /// No entry of a flow makes room for another's.
-    pub has_room: bool,
+    pub(crate) has_room: bool,
     /// Packets that a dying daemon was handling: its successor handles them again.
-    pub handled_again: BTreeSet<u32>,
+    pub(crate) handled_again: BTreeSet<u32>,
     /// Clients for which the kernel wrote an entry while the daemon handled a record.
-    pub written_meanwhile: BTreeSet<[u8; 16]>,
+    pub(crate) written_meanwhile: BTreeSet<[u8; 16]>,
 }
 
 /// The 5-tuple as tables know it.
-pub fn key(tuple: &Tuple) -> FlowKey<V6> {
+pub(crate) fn key(tuple: &Tuple) -> FlowKey<V6> {
     FlowKey {
         src: mapped(tuple.client.ip()),
         dst: mapped(tuple.vip.ip()),
@@ -66,7 +66,12 @@ pub fn key(tuple: &Tuple) -> FlowKey<V6> {
     }
 }
 
-pub fn mapped(address: std::net::IpAddr) -> V6 {
+/// The key of the service at `vip`.
+pub(crate) fn service_key(vip: std::net::SocketAddr, udp: bool) -> ServiceKey {
+    ServiceKey { addr: mapped(vip.ip()), port: vip.port(), proto: if udp { UDP } else { TCP }, pad: 0 }
+}
+
+pub(crate) fn mapped(address: std::net::IpAddr) -> V6 {
     match address {
         std::net::IpAddr::V4(v4) => v4.octets().mapped(),
         std::net::IpAddr::V6(v6) => v6.octets(),
@@ -74,12 +79,12 @@ pub fn mapped(address: std::net::IpAddr) -> V6 {
 }
 
 /// The service that a 5-tuple is for, if it is there.
-pub fn service_of(tables: &Tables, key: &FlowKey<V6>) -> Option<Service> {
+pub(crate) fn service_of(tables: &Tables, key: &FlowKey<V6>) -> Option<Service> {
     tables.service(&ServiceKey { addr: key.dst, port: key.dport, proto: key.proto, pad: 0 })
 }
 
 /// True if the backend's answers to `key` could not be told from those of another live flow.
-pub fn conflicts(tables: &Tables, key: &FlowKey<V6>, backend: &Backend) -> bool {
+pub(crate) fn conflicts(tables: &Tables, key: &FlowKey<V6>, backend: &Backend) -> bool {
     use dispatcher_user::core::lookup::Lookup as _;
     let answers = FlowKey { src: backend.addr, dst: key.src, sport: backend.port, dport: key.sport, ..*key };
     let other = if dispatcher_common::address::is_mapped_v4(&key.src) {
@@ -91,13 +96,15 @@ pub fn conflicts(tables: &Tables, key: &FlowKey<V6>, backend: &Backend) -> bool 
 }
 
 impl Oracle {
-    pub fn flow(&mut self, number: u32) -> &mut Flow {
+    pub(crate) fn flow(&mut self, number: u32) -> &mut Flow {
         &mut self.flows[usize::try_from(number).unwrap()]
     }
 
     /// Begins a flow, which its 5-tuple is of from now on.
-    pub fn begin(&mut self, tuple: Tuple, opening: u32, is_forged: bool) -> u32 {
+    pub(crate) fn begin(&mut self, tuple: Tuple, opening: u32, is_forged: bool) -> u32 {
         let number = u32::try_from(self.flows.len()).unwrap();
+        let before = self.current.get(&key(&tuple)).copied();
+        let may_collide = before.is_some_and(|before| self.flow(before).may_collide);
         if !is_forged || !self.current.contains_key(&key(&tuple)) {
             self.current.insert(key(&tuple), number);
         }
@@ -111,14 +118,14 @@ impl Oracle {
             ended: false,
             may_move: false,
             may_reorder: false,
-            may_collide: false,
+            may_collide,
             on_the_way: BTreeSet::new(),
         });
         number
     }
 
     /// The flow's entry is gone.
-    pub fn forget(&mut self, key: &FlowKey<V6>) {
+    pub(crate) fn forget(&mut self, key: &FlowKey<V6>) {
         if let Some(&number) = self.current.get(key) {
             let flow = self.flow(number);
             (flow.may_move, flow.may_reorder) = (true, true);
@@ -126,15 +133,25 @@ impl Oracle {
     }
 
     /// The kernel made a flow while the daemon had its hands full: neither saw what the other decided.
-    pub fn made_meanwhile(&mut self, key: &FlowKey<V6>) {
+    pub(crate) fn made_meanwhile(&mut self, key: &FlowKey<V6>) {
         self.written_meanwhile.insert(key.src);
         let client = |flow: &Flow| (mapped(flow.tuple.client.ip()), flow.tuple.client.port());
         let its_own = self.flows.iter_mut().filter(|flow| client(flow) == (key.src, key.sport));
         its_own.for_each(|flow| flow.may_collide = true);
+        if let Some(&number) = self.current.get(key) {
+            self.flow(number).may_move = true;
+        }
     }
 
     /// A flow's entry was written for `backend`. `client` is the client's entry as it was before.
-    pub fn gave(&mut self, tables: &Tables, now_ns: u64, key: &FlowKey<V6>, to: (u16, u16), client: Option<Client>) {
+    pub(crate) fn gave(
+        &mut self,
+        tables: &Tables,
+        now_ns: u64,
+        key: &FlowKey<V6>,
+        to: (u16, u16),
+        client: Option<Client>,
+    ) {
         let row = tables.backends[usize::from(to.0)];
         assert_eq!(row.generation, to.1, "a flow is given to a backend that is gone: {key:?}");
         let number = self.current.get(key).copied();
@@ -154,7 +171,7 @@ impl Oracle {
     }
 
     /// A backend got a packet.
-    pub fn reached(&mut self, tables: &Tables, frame: &[u8], backend: u16, directly: bool) {
+    pub(crate) fn reached(&mut self, tables: &Tables, frame: &[u8], backend: u16, directly: bool) {
         let has_room = self.has_room;
         let Tag { flow: number, seq, id } = frames::tag(frame);
         let row = tables.backends[usize::from(backend)];
@@ -173,9 +190,6 @@ impl Oracle {
                 home != to && !victim.may_collide && !victim.ended && !victim.may_move && keeps(tables, home)
             });
             assert!(!moved, "a forged packet led flow {number} away: {victim:?} to {to:?}");
-            if victim.home.is_none() {
-                victim.home = Some(to);
-            }
             return;
         }
         if flow.ended && seq == 0 && !flow.tuple.udp {
@@ -183,7 +197,7 @@ impl Oracle {
             return;
         }
         let moved = flow.home.is_some_and(|home| home != to);
-        let may_move = flow.may_move || flow.home.is_some_and(|home| !keeps(tables, home));
+        let may_move = flow.may_move || flow.ended || flow.home.is_some_and(|home| !keeps(tables, home));
         assert!(!moved || may_move, "flow {number} went to {to:?} (directly: {directly}) and before: {flow:?}");
         // A TCP connection does not survive it; a SYN of it that comes late may open it anew before what is behind.
         flow.may_reorder |= moved && !flow.tuple.udp;
@@ -212,7 +226,7 @@ fn check_frame(frame: &[u8], row: &Backend, tuple: &Tuple) {
 }
 
 /// The client's entry at the service of `key`.
-pub fn client_entry(tables: &Tables, key: &FlowKey<V6>) -> Option<Client> {
+pub(crate) fn client_entry(tables: &Tables, key: &FlowKey<V6>) -> Option<Client> {
     let service = service_of(tables, key)?;
     let clients = tables.clients.borrow();
     clients.get(&ClientKey { addr: key.src, service: service.id, pad: [0; 2] }).copied()

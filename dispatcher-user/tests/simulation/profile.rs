@@ -6,7 +6,7 @@ use dispatcher_user::core::model::{AdminState, Affinity, BackendSpec, Forward, P
 
 use crate::{dice::Dice, tables::Capacities, world::MILLISECOND_NS};
 
-pub const SCHEDULERS: [Scheduler; 8] = [
+pub(crate) const SCHEDULERS: [Scheduler; 8] = [
     Scheduler::Rr,
     Scheduler::Wrr,
     Scheduler::Lc,
@@ -19,27 +19,27 @@ pub const SCHEDULERS: [Scheduler; 8] = [
 
 /// How often each kind of thing happens.
 #[derive(Clone, Copy, Debug)]
-pub struct Weights {
-    pub traffic: u64,
-    pub daemon: u64,
-    pub time: u64,
-    pub operator: u64,
-    pub forgers: u64,
+pub(crate) struct Weights {
+    pub(crate) traffic: u64,
+    pub(crate) daemon: u64,
+    pub(crate) time: u64,
+    pub(crate) operator: u64,
+    pub(crate) forgers: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// The daemon is always done before anything else happens.
-    pub calm: bool,
-    pub crashes: bool,
-    pub longest_pause_ns: u64,
-    pub capacities: Capacities,
-    pub weights: Weights,
-    pub services: u8,
+    pub(crate) calm: bool,
+    pub(crate) crashes: bool,
+    pub(crate) longest_pause_ns: u64,
+    pub(crate) capacities: Capacities,
+    pub(crate) weights: Weights,
+    pub(crate) services: u8,
 }
 
 impl Profile {
-    pub fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
         let calm = dice.once_in(5);
         let tight = |dice: &mut Dice, few: u64, many: u64| if dice.once_in(4) { few } else { many };
         let size = |number: u64| usize::try_from(number).unwrap();
@@ -67,17 +67,17 @@ impl Profile {
     }
 
     /// True if no entry of a flow or client makes room for another.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.capacities.flows > 1_000 && self.capacities.clients > 100
     }
 
-    pub fn services(&self, dice: &mut Dice) -> Vec<ServiceSpec> {
+    pub(crate) fn services(&self, dice: &mut Dice) -> Vec<ServiceSpec> {
         (0..self.services).map(|number| service(dice, number)).collect()
     }
 }
 
 /// The service of that number. Its backends' addresses are those of other services too.
-pub fn service(dice: &mut Dice, number: u8) -> ServiceSpec {
+pub(crate) fn service(dice: &mut Dice, number: u8) -> ServiceSpec {
     let six = number == 2;
     let vip = if six {
         SocketAddr::from(([0x2001, 0xdb8, 0x113, 0, 0, 0, 0, u16::from(number)], 80))
@@ -102,7 +102,7 @@ pub fn service(dice: &mut Dice, number: u8) -> ServiceSpec {
 }
 
 /// The backend of that number in `service`.
-pub fn backend(dice: &mut Dice, service: &ServiceSpec, number: u8) -> BackendSpec {
+pub(crate) fn backend(dice: &mut Dice, service: &ServiceSpec, number: u8) -> BackendSpec {
     let port = if service.forward == Forward::Dsr { 80 } else { 8080 };
     let address = match service.vip {
         SocketAddr::V4(_) => SocketAddr::from(([10, 77, 1, 11 + number], port)),

@@ -7,7 +7,7 @@ use dispatcher_common::{
     backend::Backend,
     client::ClientKey,
     parse::{ACK, SYN},
-    service::{Service, ServiceKey},
+    service::Service,
 };
 use dispatcher_user::core::{
     dispatcher::Settings,
@@ -25,24 +25,24 @@ use crate::{
     world::{IFINDEX, MILLISECOND_NS},
 };
 
-pub const SETTINGS: Settings =
+pub(crate) const SETTINGS: Settings =
     Settings { seed: 7, max_held_per_client: 4, max_held_total: 10, hold_timeout: Duration::from_secs(1) };
 
-pub struct Scenario {
-    pub now_ns: u64,
-    pub tables: Tables,
-    pub daemon: Daemon,
+pub(crate) struct Scenario {
+    pub(crate) now_ns: u64,
+    pub(crate) tables: Tables,
+    pub(crate) daemon: Daemon,
     /// What the daemon has sent.
-    pub sent: Vec<Bytes>,
+    pub(crate) sent: Vec<Bytes>,
     next_id: u32,
 }
 
-pub fn roomy() -> Capacities {
+pub(crate) fn roomy() -> Capacities {
     Capacities { event_bytes: 1 << 20, locks: 1000, flows: 1000, clients: 1000 }
 }
 
 /// Service `web` at 203.0.113.10 with backends at 10.77.1.11 and so on.
-pub fn web(scheduler: Scheduler, backends: u8) -> ServiceSpec {
+pub(crate) fn web(scheduler: Scheduler, backends: u8) -> ServiceSpec {
     ServiceSpec {
         name: "web".into(),
         vip: "203.0.113.10:80".parse().unwrap(),
@@ -55,7 +55,7 @@ pub fn web(scheduler: Scheduler, backends: u8) -> ServiceSpec {
     }
 }
 
-pub fn backend(number: u8) -> BackendSpec {
+pub(crate) fn backend(number: u8) -> BackendSpec {
     BackendSpec {
         name: format!("b{number}"),
         address: SocketAddr::from(([10, 77, 1, 11 + number], 8080)),
@@ -64,18 +64,18 @@ pub fn backend(number: u8) -> BackendSpec {
     }
 }
 
-pub fn client(host: u8, port: u16) -> SocketAddr {
+pub(crate) fn client(host: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, host], port))
 }
 
 impl Scenario {
     /// A daemon over empty tables; no neighbour is known yet.
-    pub fn new(services: Vec<ServiceSpec>) -> Self {
+    pub(crate) fn new(services: Vec<ServiceSpec>) -> Self {
         Self::over(Tables::new(roomy()), services)
     }
 
     /// A daemon over what another left.
-    pub fn over(tables: Tables, services: Vec<ServiceSpec>) -> Self {
+    pub(crate) fn over(tables: Tables, services: Vec<ServiceSpec>) -> Self {
         let now_ns = 5_000 * MILLISECOND_NS;
         let daemon = Daemon::start(SETTINGS, now_ns, &tables, services);
         let mut scenario = Self { now_ns, tables, daemon, sent: Vec::new(), next_id: 0 };
@@ -85,7 +85,7 @@ impl Scenario {
     }
 
     /// Carries out all that the core asks for.
-    pub fn work(&mut self) {
+    pub(crate) fn work(&mut self) {
         while self.daemon.is_busy() {
             if let Effect::Sent(frame) = self.daemon.work(&mut self.tables) {
                 self.sent.push(frame);
@@ -93,30 +93,30 @@ impl Scenario {
         }
     }
 
-    pub fn hand(&mut self, event: Event) {
+    pub(crate) fn hand(&mut self, event: Event) {
         self.daemon.hand(self.now_ns, event, &self.tables);
         self.work();
     }
 
-    pub fn change(&mut self, change: Change) -> Result<(), Refusal> {
+    pub(crate) fn change(&mut self, change: Change) -> Result<(), Refusal> {
         let outcome = self.daemon.change(self.now_ns, change, &self.tables);
         self.work();
         outcome
     }
 
-    pub fn pass(&mut self, milliseconds: u64) {
+    pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.now_ns += milliseconds * MILLISECOND_NS;
         self.daemon.beat(self.now_ns, &mut self.tables);
         self.hand(Event::Tick);
     }
 
-    pub fn reach(&mut self, number: u8, found: bool) {
+    pub(crate) fn reach(&mut self, number: u8, found: bool) {
         let hop = NextHop { ifindex: 4, mac: [2, 1, 0, 0, 0, 11 + number], source_mac: OUR_MAC };
         self.hand(Event::Neighbour { address: backend(number).address.ip(), hop: found.then_some(hop) });
     }
 
     /// Sends the `seq`-th packet from `client` to `vip`, and lets the daemon handle it if it goes up.
-    pub fn send(&mut self, client: SocketAddr, vip: &str, seq: u32) -> Fate {
+    pub(crate) fn send(&mut self, client: SocketAddr, vip: &str, seq: u32) -> Fate {
         let udp = !vip.ends_with(":81");
         let tuple = Tuple { client, vip: vip.parse().unwrap(), udp };
         self.next_id += 1;
@@ -128,36 +128,33 @@ impl Scenario {
         fate
     }
 
-    pub fn work_off(&mut self) {
+    pub(crate) fn work_off(&mut self) {
         while self.daemon.take_record(self.now_ns, &self.tables) {
             self.work();
         }
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.daemon.core.snapshot(self.now_ns)
     }
 
     /// The tags of what was sent since the last look, with the addresses it was sent to.
-    pub fn take_sent(&mut self) -> Vec<(Tag, SocketAddr)> {
+    pub(crate) fn take_sent(&mut self) -> Vec<(Tag, SocketAddr)> {
         self.sent.drain(..).map(|frame| (frames::tag(&frame), frames::ends(&frame).1)).collect()
     }
 
-    pub fn service(&self, vip: &str, udp: bool) -> Option<Service> {
-        let vip: SocketAddr = vip.parse().unwrap();
-        let proto = if udp { dispatcher_common::service::UDP } else { dispatcher_common::service::TCP };
-        let key = ServiceKey { addr: oracle::mapped(vip.ip()), port: vip.port(), proto, pad: 0 };
-        self.tables.services.get(&key).copied()
+    pub(crate) fn service(&self, vip: &str, udp: bool) -> Option<Service> {
+        self.tables.services.get(&oracle::service_key(vip.parse().unwrap(), udp)).copied()
     }
 
     /// ID and row of the backend at the address of the `number`-th.
-    pub fn row(&self, number: u8) -> Option<(u16, Backend)> {
+    pub(crate) fn row(&self, number: u8) -> Option<(u16, Backend)> {
         let address = oracle::mapped(backend(number).address.ip());
         let rows = (0..).zip(self.tables.backends.iter().copied());
         rows.into_iter().find(|(_, row)| row.addr == address)
     }
 
-    pub fn locks(&self) -> Vec<ClientKey> {
+    pub(crate) fn locks(&self) -> Vec<ClientKey> {
         self.tables.locks.borrow().keys().copied().collect()
     }
 }

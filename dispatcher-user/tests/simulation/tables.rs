@@ -23,30 +23,30 @@ use dispatcher_common::{
 use dispatcher_user::core::lookup::Lookup;
 
 /// Walks in the same order in every run.
-pub type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// A packet on its way up.
 #[derive(Clone, Debug)]
-pub struct Record {
-    pub service: u16,
-    pub placed_lock: bool,
-    pub ifindex: u32,
-    pub frame: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) service: u16,
+    pub(crate) placed_lock: bool,
+    pub(crate) ifindex: u32,
+    pub(crate) frame: Vec<u8>,
     bytes: u64,
 }
 
 /// How much the tables hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Capacities {
-    pub event_bytes: u64,
-    pub locks: usize,
-    pub flows: usize,
-    pub clients: usize,
+pub(crate) struct Capacities {
+    pub(crate) event_bytes: u64,
+    pub(crate) locks: usize,
+    pub(crate) flows: usize,
+    pub(crate) clients: usize,
 }
 
 /// What a look at the tables alone would not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// The kernel gave a flow to a backend.
     Made { key: FlowKey<V6>, backend: u16, generation: u16 },
     /// A flow's entry made room for another's.
@@ -54,27 +54,27 @@ pub enum Note {
 }
 
 #[derive(Debug)]
-pub struct Tables {
+pub(crate) struct Tables {
     capacities: Capacities,
-    pub services: Map<ServiceKey, Service>,
-    pub backends: Vec<Backend>,
-    pub stats: RefCell<Vec<BackendStats>>,
-    pub rings: Map<u16, Box<Ring>>,
-    pub clients: RefCell<Map<ClientKey, Client>>,
-    pub locks: RefCell<Map<ClientKey, ClientLock>>,
+    pub(crate) services: Map<ServiceKey, Service>,
+    pub(crate) backends: Vec<Backend>,
+    pub(crate) stats: RefCell<Vec<BackendStats>>,
+    pub(crate) rings: Map<u16, Box<Ring>>,
+    pub(crate) clients: RefCell<Map<ClientKey, Client>>,
+    pub(crate) locks: RefCell<Map<ClientKey, ClientLock>>,
     pub flows4: RefCell<Map<FlowKey<V4>, Flow<V4>>>,
     pub flows6: RefCell<Map<FlowKey<V6>, Flow<V6>>>,
-    pub config: Config,
-    pub counters: RefCell<Stats>,
-    pub up: RefCell<VecDeque<Record>>,
-    pub positions: Cell<Positions>,
-    pub notes: RefCell<Vec<Note>>,
+    pub(crate) config: Config,
+    pub(crate) counters: RefCell<Stats>,
+    pub(crate) up: RefCell<VecDeque<Record>>,
+    pub(crate) positions: Cell<Positions>,
+    pub(crate) notes: RefCell<Vec<Note>>,
     /// The frame being decided, and the interface that received it.
-    pub current: RefCell<(Vec<u8>, u32)>,
+    pub(crate) current: RefCell<(Vec<u8>, u32)>,
 }
 
 impl Tables {
-    pub fn new(capacities: Capacities) -> Self {
+    pub(crate) fn new(capacities: Capacities) -> Self {
         Self {
             capacities,
             services: Map::default(),
@@ -94,7 +94,7 @@ impl Tables {
         }
     }
 
-    pub fn write_backend(&mut self, id: u16, row: Backend) {
+    pub(crate) fn write_backend(&mut self, id: u16, row: Backend) {
         let index = usize::from(id);
         if self.backends.len() <= index {
             self.backends.resize(index + 1, Backend::default());
@@ -104,14 +104,14 @@ impl Tables {
     }
 
     /// Consumes the oldest record.
-    pub fn consume(&self) {
+    pub(crate) fn consume(&self) {
         let Positions { consumed, produced } = self.positions.get();
         let record = self.up.borrow_mut().pop_front().unwrap();
         self.positions.set(Positions { consumed: consumed + record.bytes, produced });
     }
 
     /// What a flow's entry says of its backend.
-    pub fn holder(&self, key: &FlowKey<V6>) -> Option<(u16, u16, u8)> {
+    pub(crate) fn holder(&self, key: &FlowKey<V6>) -> Option<(u16, u16, u8)> {
         if dispatcher_common::address::is_mapped_v4(&key.src) {
             let flows = self.flows4.borrow();
             flows.get(&shrunk(key)).map(|flow| (flow.backend, flow.generation, flow.state))
@@ -125,7 +125,12 @@ impl Tables {
     }
 
     /// Inserts as an LRU table does: what was used longest ago makes room.
-    pub fn insert<A: Family + Hash>(&self, flows: &RefCell<Map<FlowKey<A>, Flow<A>>>, key: FlowKey<A>, flow: Flow<A>) {
+    pub(crate) fn insert<A: Family + Hash>(
+        &self,
+        flows: &RefCell<Map<FlowKey<A>, Flow<A>>>,
+        key: FlowKey<A>,
+        flow: Flow<A>,
+    ) {
         let mut flows = flows.borrow_mut();
         if flows.len() >= self.capacities.flows && !flows.contains_key(&key) {
             let oldest = flows.iter().min_by_key(|(_, flow)| flow.last_seen_ns).map(|(key, _)| *key);
@@ -139,12 +144,12 @@ impl Tables {
 }
 
 /// The key with addresses in the form shared by both families.
-pub fn grown<A: Family>(key: &FlowKey<A>) -> FlowKey<V6> {
+pub(crate) fn grown<A: Family>(key: &FlowKey<A>) -> FlowKey<V6> {
     let FlowKey { src, dst, sport, dport, proto, pad } = *key;
     FlowKey { src: src.mapped(), dst: dst.mapped(), sport, dport, proto, pad }
 }
 
-pub fn shrunk(key: &FlowKey<V6>) -> FlowKey<V4> {
+pub(crate) fn shrunk(key: &FlowKey<V6>) -> FlowKey<V4> {
     let FlowKey { src, dst, sport, dport, proto, pad } = *key;
     FlowKey { src: V4::from_mapped(&src), dst: V4::from_mapped(&dst), sport, dport, proto, pad }
 }

@@ -114,13 +114,7 @@ fn two_entries_with_one_id_become_two_services() {
     let mut scenario = running();
     let other = ServiceSpec { name: "other".into(), vip: "203.0.113.99:80".parse().unwrap(), ..web(Scheduler::Rr, 1) };
     let entry = scenario.service(VIP, true).unwrap();
-    let key = dispatcher_common::service::ServiceKey {
-        addr: crate::oracle::mapped(other.vip.ip()),
-        port: 80,
-        proto: dispatcher_common::service::UDP,
-        pad: 0,
-    };
-    scenario.tables.services.insert(key, entry);
+    scenario.tables.services.insert(crate::oracle::service_key(other.vip, true), entry);
     let scenario = Scenario::over(scenario.tables, vec![web(Scheduler::Rr, 3), other]);
     let ids = [VIP, "203.0.113.99:80"].map(|vip| scenario.service(vip, true).unwrap().id);
     assert_ne!(ids[0], ids[1]);

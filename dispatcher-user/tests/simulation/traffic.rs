@@ -18,7 +18,7 @@ use crate::{
 
 impl World {
     /// A client sends something.
-    pub fn traffic(&mut self) {
+    pub(crate) fn traffic(&mut self) {
         let Some(tuple) = self.some_tuple() else { return };
         let current = self.oracle.current.get(&oracle::key(&tuple)).copied();
         let number = match current {
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Sends the next packet of a flow.
-    pub fn send_of(&mut self, number: u32, flags: u8) {
+    pub(crate) fn send_of(&mut self, number: u32, flags: u8) {
         let id = self.next_id;
         self.next_id += 1;
         let router = [2, 2, 0, 0, 0, self.router];
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Somebody sends a packet under a client's name: to a flow that lives, or to none.
-    pub fn forge(&mut self) {
+    pub(crate) fn forge(&mut self) {
         if self.dice.once_in(20) {
             // A router fails over: packets come from another MAC address now.
             self.router = self.router.wrapping_add(1);
@@ -96,11 +96,12 @@ impl World {
         };
         if let (Some((backend, _, of)), Some(&victim)) = (self.tables.holder(&key), self.oracle.current.get(&key)) {
             // Nobody here keeps book of sequence numbers: who resets a connection by forgery may open it again, and if its
-            // backend takes no flows then, it is led away. A SYN on its way may do the same.
+            // backend takes no flows then, it is led away. A SYN on its way may do the same. Its answers count as over.
             let takes_flows = self.tables.backends[usize::from(backend)].takes_flows();
             let Positions { consumed, produced } = self.tables.positions.get();
             let victim = self.oracle.flow(victim);
             let repeats = flags == RST && consumed != produced;
+            victim.may_collide |= flags == RST;
             victim.may_move |= repeats || (flags == SYN && of >= state::CLOSING && !takes_flows);
         }
         let number = self.oracle.begin(tuple, opening, true);
@@ -108,7 +109,7 @@ impl World {
     }
 
     /// The backend that got a packet answers it, sooner or later.
-    pub fn answer(&mut self, tuple: &Tuple, tag: Tag, backend: u16) {
+    pub(crate) fn answer(&mut self, tuple: &Tuple, tag: Tag, backend: u16) {
         let row = self.tables.backends[usize::from(backend)];
         let address = if dispatcher_common::address::is_mapped_v4(&row.addr) {
             let [.., a, b, c, d] = row.addr;

@@ -20,37 +20,39 @@ use crate::{
     tables::{Note, Tables},
 };
 
-pub const MICROSECOND_NS: u64 = 1_000;
-pub const MILLISECOND_NS: u64 = 1_000_000;
+pub(crate) const MICROSECOND_NS: u64 = 1_000;
+pub(crate) const MILLISECOND_NS: u64 = 1_000_000;
 const BEAT_NS: u64 = 50 * MILLISECOND_NS;
 const TICK_NS: u64 = 100 * MILLISECOND_NS;
 /// The interface that everything comes by.
-pub const IFINDEX: u32 = 3;
+pub(crate) const IFINDEX: u32 = 3;
 
-pub struct World {
-    pub dice: Dice,
-    pub profile: Profile,
-    pub now_ns: u64,
-    pub tables: Tables,
+pub(crate) struct World {
+    pub(crate) dice: Dice,
+    pub(crate) profile: Profile,
+    pub(crate) now_ns: u64,
+    pub(crate) tables: Tables,
     /// None while it is dead.
-    pub daemon: Option<Daemon>,
-    pub services: Vec<ServiceSpec>,
+    pub(crate) daemon: Option<Daemon>,
+    pub(crate) services: Vec<ServiceSpec>,
     /// How addresses of backends are reached, if they are.
-    pub network: BTreeMap<IpAddr, Option<NextHop>>,
-    pub oracle: Oracle,
-    pub next_id: u32,
+    pub(crate) network: BTreeMap<IpAddr, Option<NextHop>>,
+    pub(crate) oracle: Oracle,
+    pub(crate) next_id: u32,
     /// A service was removed or added since the start, so that packets may come too late for one.
-    pub services_changed: bool,
-    pub router: u8,
+    pub(crate) services_changed: bool,
+    /// A service's rules are being changed: the kernel may not know yet.
+    pub(crate) rules_change: bool,
+    pub(crate) router: u8,
     /// Tells what happens, for whoever plays a single seed.
-    pub is_told: bool,
+    pub(crate) is_told: bool,
     last_beat_ns: u64,
     last_tick_ns: u64,
     counters: Counters,
 }
 
 impl World {
-    pub fn new(seed: u64, is_told: bool) -> Self {
+    pub(crate) fn new(seed: u64, is_told: bool) -> Self {
         let mut dice = Dice::new(seed);
         let profile = Profile::draw(&mut dice);
         let services = profile.services(&mut dice);
@@ -67,6 +69,7 @@ impl World {
             oracle: Oracle { has_room: profile.has_room(), ..Oracle::default() },
             next_id: 0,
             services_changed: false,
+            rules_change: false,
             router: 9,
             is_told,
             last_beat_ns: 0,
@@ -85,12 +88,12 @@ impl World {
     }
 
     /// How `address` is reached, the `version`-th way.
-    pub fn hop(&self, address: IpAddr, version: u8) -> NextHop {
+    pub(crate) fn hop(&self, address: IpAddr, version: u8) -> NextHop {
         let last = *oracle::mapped(address).last().unwrap();
         NextHop { ifindex: 4, mac: [2, 1, 0, 0, version, last], source_mac: frames::OUR_MAC }
     }
 
-    pub fn settings(&mut self) -> Settings {
+    pub(crate) fn settings(&mut self) -> Settings {
         Settings {
             seed: self.dice.draw(),
             max_held_per_client: 6,
@@ -99,7 +102,7 @@ impl World {
         }
     }
 
-    pub fn start_daemon(&mut self) {
+    pub(crate) fn start_daemon(&mut self) {
         self.tell(|| "a daemon starts".to_owned());
         let settings = self.settings();
         self.daemon = Some(Daemon::start(settings, self.now_ns, &self.tables, self.services.clone()));
@@ -108,14 +111,14 @@ impl World {
     }
 
     /// The daemon dies: whatever it had in hand and memory is gone.
-    pub fn kill_daemon(&mut self) {
+    pub(crate) fn kill_daemon(&mut self) {
         self.tell(|| "the daemon dies".to_owned());
         if let Some(daemon) = self.daemon.take() {
             self.oracle.handled_again.extend(daemon.record.iter().map(|record| frames::tag(&record.frame).id));
         }
     }
 
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let weights = self.profile.weights;
         match self.dice.weighted(&[weights.traffic, weights.daemon, weights.time, weights.operator, weights.forgers]) {
             0 => self.traffic(),
@@ -136,22 +139,26 @@ impl World {
     }
 
     /// Says what happens.
-    pub fn tell(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         if self.is_told {
             eprintln!("{:>14.6} ms  {}", self.now_ns as f64 / 1e6, what());
         }
     }
 
     /// The program gets a frame of a client.
-    pub fn send(&mut self, frame: Vec<u8>) {
+    pub(crate) fn send(&mut self, frame: Vec<u8>) {
         let tag = frames::tag(&frame);
         let (key, tuple) = (oracle::key(&self.oracle.flow(tag.flow).tuple), self.oracle.flow(tag.flow).tuple);
         let client = oracle::client_entry(&self.tables, &key);
-        let before = self.tables.counters.borrow().clone();
+        let before = *self.tables.counters.borrow();
         let alive = self.tables.config.daemon_is_alive(self.now_ns);
         let fate = kernel::receive(&self.tables, self.now_ns, frame, IFINDEX);
-        let after = self.tables.counters.borrow().clone();
+        let after = *self.tables.counters.borrow();
         let grown = |counter| after.count(counter) > before.count(counter);
+        if self.rules_change {
+            self.oracle.flows.iter_mut().for_each(|flow| flow.may_reorder = true);
+            self.rules_change = self.daemon.as_ref().is_some_and(Daemon::is_busy);
+        }
         let unasked = !alive || grown(Counter::UpcallRefused) || grown(Counter::LockTableFull);
         self.oracle.flow(tag.flow).may_reorder |= unasked;
         for note in self.tables.notes.take() {
@@ -168,6 +175,10 @@ impl World {
         self.tell(|| format!("{tag:?} of {tuple:?}: {}", fate.words()));
         match fate {
             Fate::Forwarded { backend, frame, .. } => {
+                if tag.seq == 0 && self.daemon.as_ref().is_some_and(Daemon::is_busy) {
+                    // It may have opened a connection that reuses ports, of which no note is made.
+                    self.oracle.made_meanwhile(&key);
+                }
                 self.oracle.reached(&self.tables, &frame, backend, true);
                 self.answer(&tuple, tag, backend);
             }
@@ -182,7 +193,7 @@ impl World {
     }
 
     /// The daemon does its next small thing.
-    pub fn daemon_step(&mut self) {
+    pub(crate) fn daemon_step(&mut self) {
         self.now_ns += MICROSECOND_NS;
         if self.daemon.is_none() {
             // Somebody starts it again, sooner or later.
@@ -269,7 +280,7 @@ impl World {
     }
 
     /// Lets the daemon do all that it has to do.
-    pub fn work_off(&mut self) {
+    pub(crate) fn work_off(&mut self) {
         for _ in 0..10_000 {
             let Positions { consumed, produced } = self.tables.positions.get();
             let idle = self.daemon.as_ref().is_some_and(|daemon| !daemon.is_busy() && self.news(daemon).is_none());
@@ -282,7 +293,7 @@ impl World {
         panic!("the daemon is never done");
     }
 
-    pub fn check_counters(&mut self) {
+    pub(crate) fn check_counters(&mut self) {
         let Some(daemon) = &self.daemon else { return };
         let snapshot = daemon.core.snapshot(self.now_ns);
         let grown = self.check_core(&snapshot, &self.counters.clone());

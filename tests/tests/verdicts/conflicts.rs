@@ -14,7 +14,9 @@ use dispatcher_tests::packet_path::{
     },
 };
 
-use crate::effects::{FRESH, made_dsr, mapped, opened, picked, received, service, staged, went_forth};
+use crate::effects::{
+    FRESH, back, forth, made_dsr, made_nat, mapped, opened, picked, received, saw_forth, service, staged, went_forth,
+};
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -22,7 +24,38 @@ pub(crate) fn rows() -> Vec<Row> {
         conflicts::<[u8; 4]>(&mut rows, proto);
         conflicts::<[u8; 16]>(&mut rows, proto);
     }
+    used_again::<[u8; 4]>(&mut rows);
+    used_again::<[u8; 16]>(&mut rows);
     rows
+}
+
+/// A port is used again whose answers have become another flow's since the last connection ended: it is a new flow, that
+/// cannot be told from the other while that lives.
+fn used_again<A: Scene>(rows: &mut Vec<Row>) {
+    let syn = from_client::<A>(TCP).flags("S");
+    let (frame, bytes) = (syn.frame(), syn.frame().len());
+    let out = (Action::Redirect(FARM), at_backend(&syn, 0).frame());
+    rows.push(
+        mapped::<A>("a port is used again whose answers are another flow's now", TCP, move |world| {
+            service::<A>(world, TCP).scheduler = scheduler::MH;
+            forth::<A>(world, TCP).state = state::CLOSED;
+            *back::<A>(world, TCP) =
+                Flow { address: A::VIP2, service: SERVICE + 1, ..nat_back(world, 0, state::ESTABLISHED) };
+            let there = Flow { backend: BACKENDS[1], ..nat_in(world, 0, state::ESTABLISHED) };
+            A::flows(world).insert(FlowKey { dst: A::VIP2, ..way_in(TCP) }, there);
+        })
+        .drops(WAN, frame.clone(), move |world| {
+            saw_forth::<A>(world, TCP, bytes);
+            world.count(&[Counter::TupleConflict]);
+        })
+        .change(|world| {
+            A::flows(world).remove(&FlowKey { dst: A::VIP2, ..way_in(TCP) });
+        })
+        .sends(WAN, frame, out, move |world| {
+            made_nat::<A>(world, TCP, 0, state::SYN, bytes);
+            world.count(&[Counter::FlowsByHash]);
+        }),
+    );
 }
 
 /// The same client port to two VIPs that lead to the same backend: its answers are the same 5-tuple.
@@ -47,7 +80,8 @@ fn conflicts<A: Scene>(rows: &mut Vec<Row>, proto: u8) {
             let home = Flow { address: A::VIP2, ..nat_back(world, 0, home) };
             A::flows(world).insert(way_back(proto, 0), home);
             if let Some(there) = there {
-                let there = nat_in(world, 0, there);
+                // The other VIP's service has an ID of its own for the backend.
+                let there = Flow { backend: BACKENDS[1], ..nat_in(world, 0, there) };
                 A::flows(world).insert(other, there);
             }
         });

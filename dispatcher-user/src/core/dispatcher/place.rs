@@ -119,10 +119,10 @@ impl Dispatcher {
     /// The backend that has the flow, if it still keeps it.
     fn holder<A: Entries>(&self, now: Now<'_>, arrived: &Arrived<'_, A>) -> Option<u16> {
         let flow = A::read(now.tables, &arrived.headers.key)?;
-        let entry = self.backends.entry(flow.backend).filter(|entry| entry.keeps_flows(flow.generation))?;
-        // A backend that takes no flows is not given a connection that reuses the ports of one that is over.
+        let keeps = self.backends.entry(flow.backend).is_some_and(|entry| entry.keeps_flows(flow.generation));
+        // The kernel opens a connection that reuses the ports of one that is over, where that may be. Here it is a new one.
         let reopens = arrived.opening && flow.state >= state::CLOSING;
-        (!reopens || entry.takes_flows()).then_some(flow.backend)
+        (keeps && !reopens).then_some(flow.backend)
     }
 
     /// The backend that the client has, if it may have this flow too.
@@ -166,7 +166,8 @@ impl Dispatcher {
 /// True if the backend's answers could not be told from those of another live flow: the same client port, to another VIP
 /// that leads to the same backend. As in the kernel.
 fn conflicts<A: Entries>(now: Now<'_>, key: &FlowKey<A>, backend: &Backend) -> bool {
-    let Some(Flow { address: dst, port: dport, state: back, .. }) = A::read(now.tables, &key.answered_by(backend)) else {
+    let Some(Flow { address: dst, port: dport, state: back, .. }) = A::read(now.tables, &key.answered_by(backend))
+    else {
         return false;
     };
     if back == state::CLOSED || (dst, dport) == (key.dst, key.dport) {

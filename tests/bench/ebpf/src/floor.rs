@@ -2,6 +2,7 @@
 //!
 //! It checks no length, option, fragment or checksum, knows no states, and follows nobody. What the dispatcher costs
 //! more than this is the price of what it checks and keeps.
+#![expect(unsafe_code, reason = "map values are reached by pointers that the kernel keeps valid while a program runs")]
 
 use aya_ebpf::{
     btf_maps::{LruHashMap, PerCpuArray},

@@ -1,4 +1,5 @@
 //! The frame that a program holds, as one checked range.
+#![expect(unsafe_code, reason = "packet bytes are reached by pointers that the verifier checks")]
 
 use aya_ebpf::programs::XdpContext;
 

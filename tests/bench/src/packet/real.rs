@@ -10,7 +10,7 @@ use dispatcher_common::{
     service::{Service, forward},
 };
 use dispatcher_user::{
-    core::event::Command,
+    core::{event::Command, lookup::Lookup as _},
     datapath::{load, pin::PinDirectory, tables::Tables},
 };
 use std::{net::SocketAddrV4, path::Path};
