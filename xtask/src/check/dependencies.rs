@@ -8,7 +8,11 @@ use super::{licence, manifests, metadata};
 use crate::{programs, workspace};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+};
 
 /// The one place that crates may come from; cargo writes it so in every lock file.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -27,7 +31,10 @@ pub(super) fn check() -> Result<()> {
     let mut complaints = Vec::new();
     for manifest in manifests() {
         let described = workspace::stdout_of(&mut metadata(manifest)?)?;
-        complaints.extend(rules.complaints(&packages(&described)?));
+        let built = built(&workspace::stdout_of(&mut tree(manifest)?)?);
+        let mut packages = packages(&described)?;
+        packages.retain(|package| built.contains(&(package.name.clone(), package.version.clone())));
+        complaints.extend(rules.complaints(&packages));
     }
     for complaint in &complaints {
         eprintln!("{complaint}");
@@ -59,6 +66,25 @@ fn packages(described: &str) -> Result<Vec<Package>> {
         source: text(package, "source"),
     };
     Ok(list.iter().map(package).collect())
+}
+
+/// The crates that are built for some target, one a line: `name vX.Y.Z …`.
+fn tree(manifest: &str) -> Result<Command> {
+    let mut command = workspace::cargo()?;
+    command.args(["tree", "--locked", "--workspace", "--target", "all", "--edges", "normal,build,dev"]);
+    command.args(["--prefix", "none", "--manifest-path", manifest]);
+    Ok(command)
+}
+
+/// Names and versions of such lines. A lock file, and so cargo's description, names more: also what an optional
+/// dependency would need that nobody asked for (rust-lang/cargo#10801).
+fn built(tree: &str) -> BTreeSet<(String, String)> {
+    let named = |line: &str| {
+        let (name, version) = line.split_once(' ')?;
+        let version = version.split(' ').next()?.strip_prefix('v')?;
+        Some((name.to_owned(), version.to_owned()))
+    };
+    tree.lines().filter_map(named).collect()
 }
 
 /// What deny.toml says.
@@ -161,6 +187,14 @@ mod tests {
             [package("old", "1.2.0"), package("old", "2.0.0"), package("any", "1.0.0"), package("any", "2.0.0")];
         assert!(rules.complaints(&skipped).is_empty());
         assert_eq!(rules.complaints(&[package("old", "10.0.0"), package("old", "2.0.0")]).len(), 1);
+    }
+
+    #[test]
+    fn only_what_is_built_is_looked_at() {
+        let tree = "a v1.0.0 (/somewhere/a)\nb v2.1.0\nb v2.1.0 (*)\nc v0.1.0 (proc-macro)\n\n";
+        let expected = [("a", "1.0.0"), ("b", "2.1.0"), ("c", "0.1.0")];
+        let expected = expected.map(|(name, version)| (name.to_owned(), version.to_owned()));
+        assert_eq!(built(tree), BTreeSet::from(expected));
     }
 
     #[test]
