@@ -1,12 +1,12 @@
 //! Services and backends as an operator names them; the configuration, the CLI and the core share these types.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+mod refusal;
+
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::refusal::Refusal;
 
 /// A service that clients use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,87 +157,6 @@ pub enum Change {
         backend: String,
         /// Remove it although flows live; they are picked anew.
         force: bool,
-    },
-}
-
-/// Why a change was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No service has that name.
-    #[error("no service is called `{0}`")]
-    NoSuchService(String),
-    /// No backend of the service has that name.
-    #[error("service `{service}` has no backend `{backend}`")]
-    NoSuchBackend {
-        /// Service name.
-        service: String,
-        /// Backend name.
-        backend: String,
-    },
-    /// The name is taken.
-    #[error("a service called `{0}` exists already")]
-    ServiceExists(String),
-    /// The VIP, port and protocol are taken.
-    #[error("service `{holder}` has {vip}/{protocol} already")]
-    VipTaken {
-        /// Name of the service that has it.
-        holder: String,
-        /// The VIP and port.
-        vip: SocketAddr,
-        /// The protocol.
-        protocol: Protocol,
-    },
-    /// The backend's name is taken within the service.
-    #[error("service `{service}` has a backend `{backend}` already")]
-    BackendExists {
-        /// Service name.
-        service: String,
-        /// Backend name.
-        backend: String,
-    },
-    /// The backend's address and port are taken within the service.
-    #[error("backend `{holder}` of service `{service}` has {address} already")]
-    AddressTaken {
-        /// Service name.
-        service: String,
-        /// Name of the backend that has it.
-        holder: String,
-        /// The address and port.
-        address: SocketAddr,
-    },
-    /// VIP and backend are of different address families.
-    #[error("backend {backend} and VIP {vip} are of different address families")]
-    FamilyMismatch {
-        /// The backend's address.
-        backend: IpAddr,
-        /// The VIP.
-        vip: IpAddr,
-    },
-    /// A `dsr` backend serves on another port than the VIP.
-    #[error("with forward = \"dsr\" ports cannot change: backend port {backend} is not the VIP's {vip}")]
-    PortMismatch {
-        /// The backend's port.
-        backend: u16,
-        /// The VIP's port.
-        vip: u16,
-    },
-    /// The backend still has live flows.
-    #[error("backend `{service}/{backend}` has {flows} live flows; drain it first, or use --force")]
-    Busy {
-        /// Service name.
-        service: String,
-        /// Backend name.
-        backend: String,
-        /// Live flows.
-        flows: u64,
-    },
-    /// A table is full.
-    #[error("the table of {what} is full ({capacity})")]
-    Full {
-        /// What it holds.
-        what: &'static str,
-        /// How many.
-        capacity: usize,
     },
 }
 
