@@ -12,6 +12,8 @@ pub const DEFAULT_FLOWS: usize = 262_144;
 pub const MAX_CLIENTS: usize = 262_144;
 /// Client locks that stand at one time.
 pub const MAX_LOCKS: usize = 65_536;
+/// Sessions of all services of mode `secure`.
+pub const MAX_SESSIONS: usize = 131_072;
 /// Rings: two for each service, one in force and one being written.
 pub const MAX_RINGS: usize = 2 * MAX_SERVICES;
 /// Bytes of the ring buffer that carries first packets up.

@@ -140,5 +140,5 @@ fn socket(cli: &Cli) -> PathBuf {
     }
     // Not everybody may read the configuration, and a damaged one is no reason not to ask a daemon that runs.
     let configured = file::configured(None).ok().flatten();
-    configured.map_or_else(|| config::DEFAULT_SOCKET.into(), |(config, _)| config.daemon.socket)
+    configured.map_or_else(|| config::DEFAULT_SOCKET.into(), |config| config.daemon.socket)
 }

@@ -16,6 +16,14 @@ pub fn monotonic_ns() -> u64 {
     })
 }
 
+/// Reads the calendar (`CLOCK_REALTIME`); seconds since 1970.
+///
+/// For what outlives this host's boot: certificates, and cookies that clients keep. It may be set back.
+#[must_use]
+pub fn calendar_s() -> i64 {
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |now| now.tv_sec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

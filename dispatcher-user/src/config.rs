@@ -3,22 +3,29 @@
 mod change;
 mod document;
 mod dump;
+mod files;
 mod problem;
+mod qos;
+pub mod quantity;
 mod read;
 pub mod rules;
+mod secure;
 mod service;
 pub mod words;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     change::apply_change,
     dump::dump,
-    read::{Invalid, load, parse},
+    read::{Checked, Invalid, load, load_with_files, parse},
 };
-use crate::core::model::ServiceSpec;
+use crate::core::model::{QosClassSpec, ServiceSpec};
 
 /// Where the configuration is looked for if none is named.
 pub const DEFAULT_PATH: &str = "/etc/dispatcher/dispatcher.toml";
@@ -26,11 +33,13 @@ pub const DEFAULT_PATH: &str = "/etc/dispatcher/dispatcher.toml";
 pub const DEFAULT_SOCKET: &str = "/run/dispatcher/control.sock";
 /// Where the state file is unless told otherwise.
 pub const DEFAULT_STATE: &str = "/var/lib/dispatcher/state.json";
+/// The key file's name unless told otherwise; it is beside the state file.
+const KEYS_FILE: &str = "cookie.keys";
 /// Where tables and links are pinned unless told otherwise.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/dispatcher";
 
 /// A checked configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The daemon itself.
     pub daemon: Daemon,
@@ -38,6 +47,15 @@ pub struct Config {
     pub interfaces: Vec<Interface>,
     /// Services in the order of the file; names, VIPs and backends do not clash.
     pub services: Vec<ServiceSpec>,
+    /// QoS classes: the default one, then the others in the order of the file. The first one that matches takes a request.
+    pub qos: Vec<QosClassSpec>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let daemon = Daemon::default();
+        Self { daemon, interfaces: Vec::new(), services: Vec::new(), qos: qos::with_default(Vec::new()) }
+    }
 }
 
 /// Section `[daemon]`.
@@ -47,6 +65,8 @@ pub struct Daemon {
     pub socket: PathBuf,
     /// Path of the state file.
     pub state: PathBuf,
+    /// Path of the file with the keys that seal cookies.
+    pub keys: PathBuf,
     /// Directory in the BPF file system for tables and links.
     pub pins: PathBuf,
     /// Capacity of each of the two flow tables, in entries; a `nat` flow takes two.
@@ -60,6 +80,7 @@ impl Default for Daemon {
         Self {
             socket: DEFAULT_SOCKET.into(),
             state: DEFAULT_STATE.into(),
+            keys: Path::new(DEFAULT_STATE).with_file_name(KEYS_FILE),
             pins: DEFAULT_PINS.into(),
             flows: DEFAULT_FLOWS,
             log: LogLevel::Info,

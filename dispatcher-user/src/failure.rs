@@ -126,6 +126,16 @@ impl Code {
     pub const TOO_MANY: Self = Self(218);
     /// A path that cannot be used.
     pub const BAD_PATH: Self = Self(219);
+    /// A key or value that the service's mode does not have.
+    pub const OTHER_MODE: Self = Self(220);
+    /// No usable pattern or network.
+    pub const BAD_PATTERN: Self = Self(221);
+    /// No usable number of bytes or rate.
+    pub const BAD_QUANTITY: Self = Self(222);
+    /// A certificate, key or authority file that cannot be used.
+    pub const BAD_FILE: Self = Self(223);
+    /// Keys that cannot stand together as they are.
+    pub const CONTRADICTION: Self = Self(224);
 
     /// No daemon answers.
     pub const NO_DAEMON: Self = Self(301);

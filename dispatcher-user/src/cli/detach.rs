@@ -41,7 +41,7 @@ pub(super) fn detach(detach: &Detach, socket: &Path, output: &Output) -> Result<
 /// Where a daemon would have its pins. A damaged configuration must not keep anybody from detaching.
 fn pins(detach: &Detach, output: &Output) -> Result<PathBuf, Ending> {
     match (file::configured(detach.config.as_deref()), &detach.config) {
-        (Ok(Some((config, _))), _) => Ok(config.daemon.pins),
+        (Ok(Some(config)), _) => Ok(config.daemon.pins),
         (Ok(None), _) => Ok(DEFAULT_PINS.into()),
         (Err(invalid), Some(_named)) => Err(invalid.into()),
         (Err(invalid), None) => {

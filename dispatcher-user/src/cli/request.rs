@@ -54,6 +54,7 @@ fn new_service(add: &ServiceAdd) -> ServiceSpec {
         forward: add.forward,
         affinity: add.affinity,
         affinity_timeout: add.affinity_timeout,
+        secure: None,
         backends: Vec::new(),
     }
 }

@@ -8,7 +8,8 @@ use super::{
     file,
 };
 use crate::{
-    config::{Config, DEFAULT_PATH, Interface, LogLevel, RunOptions},
+    clock,
+    config::{self, Checked, Config, DEFAULT_PATH, Interface, LogLevel, RunOptions},
     daemon,
     failure::{Code, Failure},
     output::Output,
@@ -29,10 +30,16 @@ pub(super) fn run(run: &Run, global: &Global, output: &Output) -> Result<(), End
 
 /// The configuration, with what the arguments say applied.
 fn options(run: &Run, global: &Global, output: &Output) -> Result<RunOptions, Ending> {
-    let (mut config, config_path) = match file::configured(run.config.as_deref())? {
-        Some((config, path)) => (config, Some(path)),
+    let config_path = file::path(run.config.as_deref()).map(Path::to_owned);
+    let mut config = match &config_path {
+        Some(path) => {
+            let Checked { config, warnings } = config::load_with_files(path, clock::calendar_s())?;
+            // An expired certificate must not keep a dispatcher from starting again.
+            warnings.iter().for_each(|warning| output.failure(warning));
+            config
+        }
         None if run.iface.is_empty() => return Err(nothing_to_run().into()),
-        None => (Config::default(), None),
+        None => Config::default(),
     };
     choose_interfaces(&mut config, run);
     config.require_interface(&config_path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).display().to_string())?;

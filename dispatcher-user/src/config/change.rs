@@ -17,6 +17,10 @@ pub fn apply_change(services: &mut Vec<ServiceSpec>, change: &Change) -> Result<
         Change::AddService { service } => add_service(services, service),
         Change::SetService { service, scheduler, affinity, affinity_timeout } => {
             let service = find(services, service)?;
+            service.check_affinity(affinity.unwrap_or(service.affinity))?;
+            if service.secure.is_some() && affinity_timeout.is_some() {
+                return Err(Refusal::SecureTimeout);
+            }
             service.scheduler = scheduler.unwrap_or(service.scheduler);
             service.affinity = affinity.unwrap_or(service.affinity);
             service.affinity_timeout = affinity_timeout.unwrap_or(service.affinity_timeout);
@@ -54,10 +58,8 @@ fn add_service(services: &mut Vec<ServiceSpec>, new: &ServiceSpec) -> Result<(),
     if services.iter().any(|service| service.name == new.name) {
         return Err(Refusal::ServiceExists(new.name.clone()));
     }
-    if let Some(holder) = services.iter().find(|held| held.vip == new.vip && held.protocol == new.protocol) {
-        let holder = holder.name.clone();
-        return Err(Refusal::VipTaken { holder, vip: new.vip, protocol: new.protocol });
-    }
+    new.check_mode()?;
+    check_listeners(services, new)?;
     if services.len() >= MAX_SERVICES {
         return Err(Refusal::Full { what: "services", capacity: MAX_SERVICES });
     }
@@ -68,6 +70,18 @@ fn add_service(services: &mut Vec<ServiceSpec>, new: &ServiceSpec) -> Result<(),
     }
     check_room(services.iter().chain([new]).map(|service| service.backends.len()).sum())?;
     services.push(new.clone());
+    Ok(())
+}
+
+/// Checks that nobody listens where `new` would, and that it does so itself but once.
+fn check_listeners(services: &[ServiceSpec], new: &ServiceSpec) -> Result<(), Refusal> {
+    for (index, (vip, protocol)) in new.listeners().enumerate() {
+        let own = new.listeners().take(index).map(|listener| (listener, new));
+        let others = services.iter().flat_map(|held| held.listeners().map(move |listener| (listener, held)));
+        if let Some((_, holder)) = own.chain(others).find(|(listener, _)| *listener == (vip, protocol)) {
+            return Err(Refusal::VipTaken { holder: holder.name.clone(), vip, protocol });
+        }
+    }
     Ok(())
 }
 

@@ -3,16 +3,18 @@
 //! Serde's derive would stop at the first mistake, and says of a key that it does not know neither which one was meant
 //! nor that a later version may know it.
 
-use std::ops::{Range, RangeInclusive};
+mod values;
+
+use std::ops::Range;
 
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeArray, DeTable, DeValue},
 };
 
 use super::{
     problem::{Fault, Problem, SECTIONS},
-    words::{Word, nearest},
+    words::nearest,
 };
 
 /// The keys of a section.
@@ -97,63 +99,9 @@ impl<'t, 'd> Section<'t, 'd> {
         Some(Placed { value: text, span: value.span() })
     }
 
-    /// A string that must be there, and that something can be made of.
-    pub(super) fn required<T, E: Into<Problem>>(
-        &self,
-        key: &'static str,
-        example: &'static str,
-        faults: &mut Faults,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<Placed<T>> {
-        if self.value(key).is_none() {
-            faults.add(&self.span, Problem::MissingKey { section: self.schema.name, key, example });
-        }
-        self.parsed(key, faults, parse)
-    }
-
-    /// A string that something can be made of.
-    pub(super) fn parsed<T, E: Into<Problem>>(
-        &self,
-        key: &'static str,
-        faults: &mut Faults,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<Placed<T>> {
-        let Placed { value, span } = self.text(key, faults)?;
-        let value = faults.check(&span, parse(value))?;
-        Some(Placed { value, span })
-    }
-
-    /// One of a choice's words.
-    pub(super) fn word<W: Word>(&self, key: &'static str, faults: &mut Faults) -> Option<W> {
-        self.parsed(key, faults, W::named).map(|word| word.value)
-    }
-
-    /// A whole number.
-    pub(super) fn number(&self, key: &'static str, faults: &mut Faults) -> Option<Placed<i64>> {
-        let value = self.value(key)?;
-        let Some(number) = value.get_ref().as_integer() else {
-            faults.add(&value.span(), wrong_type(key, value, "a whole number"));
-            return None;
-        };
-        let (text, radix) = (number.as_str(), number.radix());
-        // A number that does not fit is out of every range, and no range reaches that far.
-        let limit = if text.starts_with('-') { i64::MIN } else { i64::MAX };
-        Some(Placed { value: i64::from_str_radix(text, radix).unwrap_or(limit), span: value.span() })
-    }
-
-    /// A whole number within a range.
-    pub(super) fn number_within(
-        &self,
-        key: &'static str,
-        range: RangeInclusive<i64>,
-        faults: &mut Faults,
-    ) -> Option<i64> {
-        let Placed { value, span } = self.number(key, faults)?;
-        if range.contains(&value) {
-            return Some(value);
-        }
-        faults.add(&span, Problem::Range { key, number: value, least: *range.start(), most: *range.end() });
-        None
+    /// Where a key stands, if it is there.
+    pub(super) fn key_span(&self, key: &'static str) -> Option<Range<usize>> {
+        self.table.keys().find(|known| known.get_ref() == key).map(Spanned::span)
     }
 
     /// A section that comes once, or not at all.
@@ -173,6 +121,18 @@ impl<'t, 'd> Section<'t, 'd> {
             faults.add(&value.span(), wrong_type(key, value, SECTIONS));
             return Vec::new();
         };
+        Self::open_each(key, array, schema, faults)
+    }
+
+    /// Sections that may come more than once, or one that stands for itself.
+    pub(super) fn one_or_more(&self, key: &'static str, schema: &'static Schema, faults: &mut Faults) -> Vec<Self> {
+        match self.value(key).map(Spanned::get_ref) {
+            Some(DeValue::Table(_)) => self.section(key, schema, faults).into_iter().collect(),
+            _ => self.sections(key, schema, faults),
+        }
+    }
+
+    fn open_each(key: &'static str, array: &'t DeArray<'d>, schema: &'static Schema, faults: &mut Faults) -> Vec<Self> {
         let mut sections = Vec::new();
         for element in array {
             match element.get_ref().as_table() {

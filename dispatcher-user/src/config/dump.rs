@@ -1,17 +1,31 @@
 //! Writes a configuration as a file that reads back as the same configuration, every default spelled out.
 
+mod qos;
+mod secure;
+
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::{Config, Daemon, Interface, words::Word};
+use self::{qos::ClassSection, secure::SecureSections};
+use super::{
+    Config, Daemon, Interface,
+    words::{ServiceMode, Word},
+};
 use crate::core::model::{BackendSpec, ServiceSpec};
 
 /// Writes `config` as TOML.
 #[must_use]
 pub fn dump(config: &Config) -> String {
+    // Where no request is read, a default class that nobody named says nothing.
+    let has_requests = config.services.iter().any(|service| service.secure.is_some());
+    let is_usual = config.qos == Config::default().qos && !has_requests;
+    let classes = if is_usual { &[] } else { config.qos.as_slice() };
     let document = Document {
         daemon: DaemonSection::from(&config.daemon),
         interface: config.interfaces.iter().map(InterfaceSection::from).collect(),
         service: config.services.iter().map(ServiceSection::from).collect(),
+        qos: classes.iter().map(ClassSection::from).collect(),
     };
     // Every value is a string or a number and every key is fixed: TOML can hold them all.
     toml::to_string(&document).unwrap_or_default()
@@ -24,12 +38,15 @@ struct Document<'a> {
     interface: Vec<InterfaceSection<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceSection<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    qos: Vec<ClassSection<'a>>,
 }
 
 #[derive(Serialize)]
 struct DaemonSection {
     socket: String,
     state: String,
+    keys: String,
     pins: String,
     flows: u32,
     log: &'static str,
@@ -40,6 +57,7 @@ impl From<&Daemon> for DaemonSection {
         Self {
             socket: daemon.socket.display().to_string(),
             state: daemon.state.display().to_string(),
+            keys: daemon.keys.display().to_string(),
             pins: daemon.pins.display().to_string(),
             flows: daemon.flows,
             log: daemon.log.word(),
@@ -61,7 +79,7 @@ impl<'a> From<&'a Interface> for InterfaceSection<'a> {
         Self {
             name: &interface.name,
             mode: interface.mode.word(),
-            lease: interface.lease.map(|lease| humantime::format_duration(lease).to_string()),
+            lease: interface.lease.map(duration),
             on_exit: interface.on_exit.word(),
         }
     }
@@ -76,7 +94,10 @@ struct ServiceSection<'a> {
     scheduler: &'static str,
     forward: &'static str,
     affinity: &'static str,
-    affinity_timeout: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affinity_timeout: Option<String>,
+    #[serde(flatten)]
+    secure: Option<SecureSections<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backend: Vec<BackendSection<'a>>,
 }
@@ -87,11 +108,12 @@ impl<'a> From<&'a ServiceSpec> for ServiceSection<'a> {
             name: &service.name,
             vip: service.vip.to_string(),
             protocol: service.protocol.word(),
-            mode: "packet",
+            mode: if service.secure.is_some() { ServiceMode::Secure } else { ServiceMode::Packet }.word(),
             scheduler: service.scheduler.word(),
             forward: service.forward.word(),
             affinity: service.affinity.word(),
-            affinity_timeout: humantime::format_duration(service.affinity_timeout).to_string(),
+            affinity_timeout: service.secure.is_none().then(|| duration(service.affinity_timeout)),
+            secure: service.secure.as_deref().map(SecureSections::from),
             backend: service.backends.iter().map(BackendSection::from).collect(),
         }
     }
@@ -114,4 +136,8 @@ impl<'a> From<&'a BackendSpec> for BackendSection<'a> {
             state: backend.state.word(),
         }
     }
+}
+
+fn duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{rules::RuleError, words::WordError};
+use super::{files::FileProblem, quantity::QuantityError, rules::RuleError, words::WordError};
 use crate::{
-    core::model::Refusal,
+    core::model::{ClassError, NetError, PatternError, Refusal},
     failure::{Code, Failure},
 };
 
@@ -26,14 +26,38 @@ pub(super) enum Problem {
     WrongType { key: String, found: &'static str, expected: &'static str },
     #[error("{section} lacks `{key}`")]
     MissingKey { section: &'static str, key: &'static str, example: &'static str },
+    #[error("mode secure lacks {section}")]
+    MissingSection { section: &'static str, key: &'static str, example: &'static str },
     #[error("`{0}` is not built in this version")]
     NotBuilt(String),
+    #[error("`{key}` belongs to mode {}", if *is_secure { "secure" } else { "packet" })]
+    OtherMode { key: &'static str, is_secure: bool },
+    #[error("{section} says nothing")]
+    EmptyRule { section: &'static str, keys: &'static [&'static str] },
     #[error(transparent)]
     Word(#[from] WordError),
     #[error(transparent)]
     Rule(#[from] RuleError),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
+    #[error(transparent)]
+    Class(#[from] ClassError),
+    #[error(transparent)]
+    File(#[from] FileProblem),
+    #[error("`{key}` is there without `{certificate}`")]
+    KeyAlone { key: &'static str, certificate: &'static str },
+    #[error("`{key}` names no file")]
+    NoFile { key: &'static str },
+    #[error("QoS class `{0}` is named twice")]
+    ClassTwice(String),
+    #[error("class `default` takes the requests that no other class does, and so has no `match`")]
+    DefaultMatch,
     #[error("interface `{0}` is named twice")]
     InterfaceTwice(String),
     #[error("{key} {number} is out of range, expected {least} to {most}")]
@@ -55,9 +79,17 @@ impl Problem {
             Self::Word(WordError::Unknown { .. }) => Code::UNKNOWN_WORD,
             Self::Rule(error) => code_of_rule(error),
             Self::Refused(refusal) => code_of_refusal(refusal),
-            Self::InterfaceTwice(_) => Code::DUPLICATE_NAME,
+            Self::MissingSection { .. } => Code::MISSING_KEY,
+            Self::OtherMode { .. } => Code::OTHER_MODE,
+            Self::EmptyRule { .. } | Self::DefaultMatch => Code::CONTRADICTION,
+            Self::KeyAlone { .. } => Code::MISSING_KEY,
+            Self::Pattern(_) | Self::Net(_) => Code::BAD_PATTERN,
+            Self::Quantity(_) => Code::BAD_QUANTITY,
+            Self::Class(_) => Code::CONTRADICTION,
+            Self::File(_) => Code::BAD_FILE,
+            Self::InterfaceTwice(_) | Self::ClassTwice(_) => Code::DUPLICATE_NAME,
             Self::Range { .. } => Code::OUT_OF_RANGE,
-            Self::Path { .. } | Self::SocketPath { .. } => Code::BAD_PATH,
+            Self::Path { .. } | Self::SocketPath { .. } | Self::NoFile { .. } => Code::BAD_PATH,
         }
     }
 
@@ -65,6 +97,18 @@ impl Problem {
         match self {
             Self::UnknownKey { meant: None, section, keys, .. } => Some(format!("{section} takes {}", keys.join(", "))),
             Self::MissingKey { key, example, .. } => Some(format!("add {key} = {example}")),
+            Self::MissingSection { section, key, example } => Some(format!("add {section} with {key} = {example}")),
+            Self::OtherMode { is_secure: true, .. } => Some("set mode = \"secure\", or remove it".to_owned()),
+            Self::OtherMode { is_secure: false, .. } => Some("remove it".to_owned()),
+            Self::EmptyRule { keys, .. } => Some(format!("name one of {} at least, or remove it", keys.join(", "))),
+            Self::KeyAlone { key, certificate } => {
+                Some(format!("add {certificate}, the certificate of this {key}, or remove it"))
+            }
+            Self::Rule(RuleError::NoClientCa) => Some("add client_ca = \"clients-ca.pem\"".to_owned()),
+            Self::Rule(RuleError::NoBackendCa) => {
+                Some("add ca = \"farm-ca.pem\"; with verify = false anybody could be the backend".to_owned())
+            }
+            Self::File(problem) => problem.fix().map(str::to_owned),
             Self::WrongType { key, expected: SECTIONS, .. } => Some(format!("write [[{key}]], once for each")),
             Self::NotBuilt(_) | Self::Word(WordError::NotBuilt { .. }) => Some("remove it".to_owned()),
             Self::Refused(Refusal::PortMismatch { vip, .. }) => {
@@ -79,6 +123,13 @@ impl Problem {
             | Self::Word(_)
             | Self::Rule(_)
             | Self::Refused(_)
+            | Self::Pattern(_)
+            | Self::Net(_)
+            | Self::Quantity(_)
+            | Self::Class(_)
+            | Self::NoFile { .. }
+            | Self::ClassTwice(_)
+            | Self::DefaultMatch
             | Self::InterfaceTwice(_)
             | Self::Range { .. }
             | Self::Path { .. }
@@ -94,7 +145,15 @@ fn code_of_rule(error: &RuleError) -> Code {
     match error {
         RuleError::Name(_) | RuleError::InterfaceName(_) => Code::BAD_NAME,
         RuleError::Address(_) | RuleError::UnusableAddress { .. } | RuleError::Port => Code::BAD_ADDRESS,
-        RuleError::Weight(_) | RuleError::Limit(_) => Code::OUT_OF_RANGE,
+        RuleError::Weight(_)
+        | RuleError::Limit(_)
+        | RuleError::Number { .. }
+        | RuleError::BytesRange { .. }
+        | RuleError::Empty(_) => Code::OUT_OF_RANGE,
+        RuleError::List { .. } => Code::TOO_MANY,
+        RuleError::Pattern(_) => Code::BAD_PATTERN,
+        RuleError::IdleBeyondLifetime { .. } => Code::CONTRADICTION,
+        RuleError::NoClientCa | RuleError::NoBackendCa => Code::MISSING_KEY,
         RuleError::Duration(_) | RuleError::DurationRange { .. } => Code::BAD_DURATION,
     }
 }
@@ -107,6 +166,10 @@ fn code_of_refusal(refusal: &Refusal) -> Code {
         Refusal::FamilyMismatch { .. } => Code::FAMILY_MISMATCH,
         Refusal::PortMismatch { .. } => Code::PORT_MISMATCH,
         Refusal::Full { .. } => Code::TOO_MANY,
+        Refusal::SecureUdp | Refusal::SecureForward | Refusal::AffinityOfOtherMode { .. } | Refusal::SecureTimeout => {
+            Code::OTHER_MODE
+        }
+        Refusal::RedirectAddress { .. } => Code::CONTRADICTION,
         // A file adds; it neither names what is not there nor removes what has flows.
         Refusal::NoSuchService(_) | Refusal::NoSuchBackend { .. } | Refusal::Busy { .. } => Code::REFUSED,
     }
@@ -118,6 +181,8 @@ impl Fault {
         let (line, column) = position(text, self.span.start);
         let failure =
             Failure::new(self.problem.code(), self.problem.to_string()).at(format_args!("{name}:{line}:{column}"));
+        let cause = if let Problem::File(problem) = &self.problem { problem.cause() } else { None };
+        let failure = cause.into_iter().fold(failure, Failure::cause);
         match self.problem.fix() {
             Some(fix) => failure.fix(fix),
             None => failure,

@@ -9,9 +9,11 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Config, Daemon, Interface,
+    Config, Daemon, Interface, KEYS_FILE,
     document::{Faults, Placed, Schema, Section},
+    files::Files,
     problem::{Fault, Problem, position},
+    qos,
     rules::{self, check_interface_name, parse_duration},
     service::{self, read_services},
 };
@@ -20,12 +22,12 @@ use crate::failure::{Code, Failure};
 /// The file as a whole.
 const ROOT: Schema = Schema {
     name: "the configuration",
-    keys: &["daemon", "interface", "service"],
-    not_built: &[("qos", "[[qos]]"), ("cluster", "[cluster]")],
+    keys: &["daemon", "interface", "service", "qos"],
+    not_built: &[("cluster", "[cluster]")],
 };
 const DAEMON: Schema = Schema {
     name: "[daemon]",
-    keys: &["socket", "state", "pins", "flows", "log"],
+    keys: &["socket", "state", "keys", "pins", "flows", "log"],
     not_built: &[("admin", "daemon.admin")],
 };
 const INTERFACE: Schema = Schema { name: "[[interface]]", keys: &["name", "mode", "lease", "on_exit"], not_built: &[] };
@@ -59,41 +61,86 @@ impl From<Failure> for Invalid {
     }
 }
 
-/// Reads the file at `path`.
+/// A configuration whose files were looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// What is wrong with its files, but keeps nobody from starting with them.
+    pub warnings: Vec<Failure>,
+}
+
+/// Reads the file at `path`, and none of those that it names. Relative paths in it start from its directory.
 ///
 /// # Errors
 /// It cannot be read, or something is wrong with it.
 pub fn load(path: &Path) -> Result<Config, Invalid> {
+    let (text, base) = text_of(path)?;
+    let name = path.display().to_string();
+    let Reading { config, faults, .. } = read(&text, &name, Some(&base))?;
+    if faults.0.is_empty() { Ok(config) } else { Err(told(faults, &name, &text, false)) }
+}
+
+/// Reads the file at `path`, and looks into the certificate, key and authority files that it names; it is `now_s` by
+/// the calendar, seconds since 1970.
+///
+/// # Errors
+/// It cannot be read, or something is wrong with it or with them.
+pub fn load_with_files(path: &Path, now_s: i64) -> Result<Checked, Invalid> {
+    let (text, base) = text_of(path)?;
+    let name = path.display().to_string();
+    let Reading { config, mut faults, files } = read(&text, &name, Some(&base))?;
+    let problems = files.check(now_s);
+    let is_fatal = !faults.0.is_empty() || problems.iter().any(|(_, problem)| problem.is_fatal());
+    for (span, problem) in problems {
+        faults.add(&span, problem);
+    }
+    let invalid = told(faults, &name, &text, false);
+    if is_fatal { Err(invalid) } else { Ok(Checked { config, warnings: invalid.faults }) }
+}
+
+/// What a file holds, and the directory that it is in.
+fn text_of(path: &Path) -> Result<(String, PathBuf), Invalid> {
     let name = path.display().to_string();
     let unreadable = |error: io::Error| {
         Failure::new(Code::UNREADABLE, "cannot read the configuration").at(&name).cause(format_args!("system: {error}"))
     };
     let bytes = fs::read(path).map_err(unreadable)?;
-    parse_bytes(&bytes, &name)
+    let absolute = std::path::absolute(path).map_err(unreadable)?;
+    let base = absolute.parent().unwrap_or(&absolute).to_owned();
+    Ok((decode(bytes, &name)?, base))
 }
 
-/// Reads a configuration that claims to be text.
-fn parse_bytes(bytes: &[u8], name: &str) -> Result<Config, Invalid> {
-    match str::from_utf8(bytes) {
-        Ok(text) => parse(text, name),
-        Err(error) => {
-            let valid = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default());
-            let fault = Fault {
-                problem: Problem::Syntax("the file is not UTF-8 text".to_owned()),
-                span: valid.len()..valid.len(),
-            };
-            Err(fault.told(name, &valid).into())
-        }
-    }
+/// Takes bytes that claim to be text for text.
+fn decode(bytes: Vec<u8>, name: &str) -> Result<String, Invalid> {
+    String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let valid = String::from_utf8_lossy(error.as_bytes().get(..end).unwrap_or_default()).into_owned();
+        let problem = Problem::Syntax("the file is not UTF-8 text".to_owned());
+        Fault { problem, span: valid.len()..valid.len() }.told(name, &valid).into()
+    })
 }
 
-/// Reads the configuration `text`, which errors call `name`.
+/// Reads the configuration `text`, which errors call `name`. Relative paths in it are kept as they are.
 ///
 /// # Errors
 /// Something is wrong with it.
 pub fn parse(text: &str, name: &str) -> Result<Config, Invalid> {
+    let Reading { config, faults, .. } = read(text, name, None)?;
+    if faults.0.is_empty() { Ok(config) } else { Err(told(faults, name, text, false)) }
+}
+
+/// What was made of a text, for whatever it is worth with these faults.
+struct Reading {
+    config: Config,
+    faults: Faults,
+    files: Files,
+}
+
+/// Reads a text; fails at once only if it is no TOML.
+fn read(text: &str, name: &str, base: Option<&Path>) -> Result<Reading, Invalid> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut faults = Faults::default();
+    let (mut faults, mut files) = (Faults::default(), Files::new(base));
     for error in errors {
         faults.add(&error.span().unwrap_or_default(), Problem::Syntax(error.message().to_owned()));
     }
@@ -102,12 +149,15 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Invalid> {
         return Err(told(faults, name, text, true));
     }
     let root = Section::open(&ROOT, document.get_ref(), 0..0, &mut faults);
+    let services = root.sections("service", &service::SERVICE, &mut faults);
+    let classes = root.sections("qos", &qos::CLASS, &mut faults);
     let config = Config {
         daemon: read_daemon(&root, &mut faults),
         interfaces: read_interfaces(&root, &mut faults),
-        services: read_services(&root.sections("service", &service::SERVICE, &mut faults), &mut faults),
+        services: read_services(&services, &mut files, &mut faults),
+        qos: qos::read_classes(&classes, &mut faults),
     };
-    if faults.0.is_empty() { Ok(config) } else { Err(told(faults, name, text, false)) }
+    Ok(Reading { config, faults, files })
 }
 
 /// Puts faults in the order of the file, and into words.
@@ -133,6 +183,11 @@ fn read_daemon(root: &Section<'_, '_>, faults: &mut Faults) -> Daemon {
     if let Some(state) = path(&section, "state", faults) {
         daemon.state = state.value;
     }
+    daemon.keys = match path(&section, "keys", faults) {
+        Some(keys) => keys.value,
+        // Two daemons of a host have two state files, and each its own keys beside it.
+        None => daemon.state.with_file_name(KEYS_FILE),
+    };
     if let Some(pins) = path(&section, "pins", faults) {
         daemon.pins = pins.value;
     }

@@ -7,6 +7,11 @@ use std::{
 
 use crate::core::model::{BackendSpec, Change};
 
+mod error;
+pub(super) mod secure;
+
+pub use self::{error::RuleError, secure::check_class_change};
+
 /// The greatest weight.
 pub const MAX_WEIGHT: u16 = 1000;
 /// The most flows that one listing has: a daemon that lists all of them does little else meanwhile.
@@ -19,57 +24,6 @@ const MAX_INTERFACE_NAME: usize = 15;
 pub(super) const AFFINITY_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 /// The shortest and longest lease. The daemon renews it several times a second.
 pub(super) const LEASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
-
-/// Which rule a value breaks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// A name of a service or backend.
-    #[error(
-        "`{0}` is no name: it takes 1 to {MAX_NAME} of a-z, 0-9, `.`, `_` and `-`, and starts with a letter or digit"
-    )]
-    Name(String),
-    /// A name of an interface.
-    #[error("`{0}` is no interface name: it takes 1 to {MAX_INTERFACE_NAME} bytes without spaces, `/` and `:`")]
-    InterfaceName(String),
-    /// An address and port.
-    #[error("`{0}` is no address and port, such as 203.0.113.10:80 or [2001:db8::10]:80")]
-    Address(String),
-    /// An address that no service or backend can have.
-    #[error("{address} cannot be used: {reason}")]
-    UnusableAddress {
-        /// The address.
-        address: IpAddr,
-        /// Why not.
-        reason: &'static str,
-    },
-    /// Port 0.
-    #[error("port 0 cannot be used")]
-    Port,
-    /// A weight.
-    #[error("weight {0} is out of range, expected 0 to {MAX_WEIGHT}")]
-    Weight(i64),
-    /// The length of a listing.
-    #[error("limit {0} is out of range, expected 1 to {MAX_LISTED}")]
-    Limit(u32),
-    /// Something that is no duration.
-    #[error("`{0}` is no duration, such as 90s, 10m or 1h30m")]
-    Duration(String),
-    /// A duration that is too short or too long.
-    #[error(
-        "{} is out of range, expected {} to {}",
-        humantime::format_duration(*duration),
-        humantime::format_duration(*least),
-        humantime::format_duration(*most)
-    )]
-    DurationRange {
-        /// What was said.
-        duration: Duration,
-        /// The shortest.
-        least: Duration,
-        /// The longest.
-        most: Duration,
-    },
-}
 
 /// Checks the name of a service or backend.
 ///
@@ -182,6 +136,7 @@ pub fn check_change(change: &Change) -> Result<(), RuleError> {
             check_name(&service.name)?;
             check_address(service.vip)?;
             check_duration(service.affinity_timeout, AFFINITY_TIMEOUT)?;
+            service.secure.as_deref().map_or(Ok(()), secure::check_secure)?;
             service.backends.iter().try_for_each(check_backend)
         }
         Change::SetService { affinity_timeout, .. } => {

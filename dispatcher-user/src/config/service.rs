@@ -5,22 +5,38 @@ use std::{ops::Range, time::Duration};
 use super::{
     apply_change,
     document::{Faults, Schema, Section},
+    files::Files,
+    problem::Problem,
     rules::{check_name, parse_address, parse_affinity_timeout, weight},
+    secure,
     words::{ServiceMode, Word},
 };
-use crate::core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Refusal, Scheduler, ServiceSpec};
+use crate::core::model::{
+    AdminState, Affinity, BackendSpec, Change, Forward, Refusal, Scheduler, SecureSpec, ServiceSpec,
+};
 
 pub(super) const SERVICE: Schema = Schema {
     name: "[[service]]",
-    keys: &["name", "vip", "protocol", "mode", "scheduler", "forward", "affinity", "affinity_timeout", "backend"],
-    not_built: &[
-        ("tls", "[service.tls]"),
-        ("session", "[service.session]"),
-        ("secure", "[[service.secure]]"),
-        ("tunnels", "[service.tunnels]"),
-        ("health", "health"),
-        ("consistency", "consistency"),
+    keys: &[
+        "name",
+        "vip",
+        "protocol",
+        "mode",
+        "scheduler",
+        "forward",
+        "affinity",
+        "affinity_timeout",
+        "tls",
+        "session",
+        "secure",
+        "tunnels",
+        "limits",
+        "redirect",
+        "proxy_protocol_from",
+        "window",
+        "backend",
     ],
+    not_built: &[("health", "health"), ("consistency", "consistency")],
 };
 const BACKEND: Schema =
     Schema { name: "[[service.backend]]", keys: &["name", "address", "weight", "state"], not_built: &[] };
@@ -31,14 +47,14 @@ pub(crate) const DEFAULT_AFFINITY_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) const DEFAULT_WEIGHT: u16 = 100;
 
 /// Reads services; what is wrong with one is left out of the result and told.
-pub(super) fn read_services(sections: &[Section<'_, '_>], faults: &mut Faults) -> Vec<ServiceSpec> {
+pub(super) fn read_services(sections: &[Section<'_, '_>], files: &mut Files, faults: &mut Faults) -> Vec<ServiceSpec> {
     let mut services = Vec::new();
     for section in sections {
-        let read = read_service(section, faults);
+        let read = read_service(section, files, faults);
         let backends: Vec<PlacedBackend> =
             section.sections("backend", &BACKEND, faults).iter().filter_map(|it| read_backend(it, faults)).collect();
         if let Some(service) = read {
-            add(&mut services, service, backends, faults);
+            add(&mut services, section, service, backends, faults);
         }
     }
     services
@@ -57,16 +73,17 @@ struct PlacedBackend {
     address: Range<usize>,
 }
 
-fn read_service(section: &Section<'_, '_>, faults: &mut Faults) -> Option<PlacedService> {
+fn read_service(section: &Section<'_, '_>, files: &mut Files, faults: &mut Faults) -> Option<PlacedService> {
     // Everything is looked at before anything is given up, so that one look tells all.
     let name = section.required("name", "\"web\"", faults, |text| check_name(text).map(|()| text.to_owned()));
     let vip = section.required("vip", "\"203.0.113.10:80\"", faults, parse_address);
     let protocol = section.required("protocol", "\"tcp\"", faults, Word::named);
-    let ServiceMode::Packet = section.word("mode", faults).unwrap_or(ServiceMode::Packet);
+    let mode = section.word("mode", faults).unwrap_or(ServiceMode::Packet);
     let scheduler = section.word("scheduler", faults).unwrap_or(Scheduler::Rr);
     let forward = section.word("forward", faults).unwrap_or(Forward::Nat);
     let affinity = section.word("affinity", faults).unwrap_or(Affinity::None);
     let timeout = section.parsed("affinity_timeout", faults, parse_affinity_timeout);
+    let secure = read_mode(section, mode, files, faults);
     let (name, vip) = (name?, vip?);
     let spec = ServiceSpec {
         name: name.value,
@@ -76,9 +93,33 @@ fn read_service(section: &Section<'_, '_>, faults: &mut Faults) -> Option<Placed
         forward,
         affinity,
         affinity_timeout: timeout.map_or(DEFAULT_AFFINITY_TIMEOUT, |timeout| timeout.value),
+        secure: secure?,
         backends: Vec::new(),
     };
     Some(PlacedService { spec, name: name.span, vip: vip.span })
+}
+
+/// Reads what belongs to the service's mode alone; keys of the other mode are faults. `None` if something lacks.
+#[expect(clippy::option_option, reason = "whether it was read, and whether there is anything to read")]
+fn read_mode(
+    section: &Section<'_, '_>,
+    mode: ServiceMode,
+    files: &mut Files,
+    faults: &mut Faults,
+) -> Option<Option<Box<SecureSpec>>> {
+    let (others, is_secure): (&[&'static str], bool) = match mode {
+        ServiceMode::Packet => (&secure::KEYS, true),
+        ServiceMode::Secure => (&["affinity_timeout"], false),
+    };
+    for &key in others {
+        if let Some(span) = section.key_span(key) {
+            faults.add(&span, Problem::OtherMode { key, is_secure });
+        }
+    }
+    match mode {
+        ServiceMode::Packet => Some(None),
+        ServiceMode::Secure => secure::read(section, files, faults).map(Some),
+    }
 }
 
 fn read_backend(section: &Section<'_, '_>, faults: &mut Faults) -> Option<PlacedBackend> {
@@ -92,15 +133,20 @@ fn read_backend(section: &Section<'_, '_>, faults: &mut Faults) -> Option<Placed
 }
 
 /// Adds a service and its backends by the rules that the command line's changes go by.
-fn add(services: &mut Vec<ServiceSpec>, service: PlacedService, backends: Vec<PlacedBackend>, faults: &mut Faults) {
-    let PlacedService { spec, name, vip } = service;
+fn add(
+    services: &mut Vec<ServiceSpec>,
+    section: &Section<'_, '_>,
+    service: PlacedService,
+    backends: Vec<PlacedBackend>,
+    faults: &mut Faults,
+) {
+    let spec = service.spec.clone();
     let mut alone = Vec::new();
     let added = apply_change(services, &Change::AddService { service: spec.clone() });
     let target = match added {
         Ok(()) => services,
         Err(refusal) => {
-            let span = if matches!(refusal, Refusal::VipTaken { .. }) { &vip } else { &name };
-            faults.add(span, refusal);
+            faults.add(&place_of(&refusal, section, &service), refusal);
             // Its backends can still be held against it.
             alone.push(spec.clone());
             &mut alone
@@ -112,5 +158,27 @@ fn add(services: &mut Vec<ServiceSpec>, service: PlacedService, backends: Vec<Pl
             let is_name = matches!(refusal, Refusal::BackendExists { .. } | Refusal::Full { .. });
             faults.add(if is_name { &name } else { &address }, refusal);
         }
+    }
+}
+
+/// Where the key stands that a refusal is about.
+fn place_of(refusal: &Refusal, section: &Section<'_, '_>, service: &PlacedService) -> Range<usize> {
+    let key = |key| section.key_span(key).unwrap_or_else(|| service.name.clone());
+    match refusal {
+        Refusal::VipTaken { vip, .. } if *vip == service.spec.vip => service.vip.clone(),
+        Refusal::VipTaken { .. } | Refusal::RedirectAddress { .. } => key("redirect"),
+        Refusal::SecureUdp => key("protocol"),
+        Refusal::SecureForward => key("forward"),
+        Refusal::AffinityOfOtherMode { .. } => key("affinity"),
+        Refusal::SecureTimeout => key("affinity_timeout"),
+        Refusal::ServiceExists(_)
+        | Refusal::NoSuchService(_)
+        | Refusal::NoSuchBackend { .. }
+        | Refusal::BackendExists { .. }
+        | Refusal::AddressTaken { .. }
+        | Refusal::FamilyMismatch { .. }
+        | Refusal::PortMismatch { .. }
+        | Refusal::Busy { .. }
+        | Refusal::Full { .. } => service.name.clone(),
     }
 }

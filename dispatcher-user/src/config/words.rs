@@ -1,7 +1,9 @@
 //! The words by which files, command lines and tables name a choice: `least-load`, `dsr`, `drain`.
 
 use super::{AttachMode, LogLevel, OnExit};
-use crate::core::model::{AdminState, Affinity, Forward, Protocol, Scheduler};
+use crate::core::model::{
+    AdminState, Affinity, Alpn, ClientAuth, Forward, LostBackend, Protocol, Scheduler, TunnelProtocol,
+};
 
 /// A choice that has words.
 pub trait Word: Copy + Eq + Send + Sync + 'static {
@@ -103,8 +105,8 @@ impl Word for Forward {
 
 impl Word for Affinity {
     const KIND: &'static str = "affinity";
-    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("client-ip", Self::ClientIp)];
-    const NOT_BUILT: &'static [&'static str] = &["session"];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("client-ip", Self::ClientIp), ("cookie", Self::Cookie), ("session", Self::Session)];
 }
 
 impl Word for AdminState {
@@ -140,12 +142,34 @@ impl Word for LogLevel {
 pub(super) enum ServiceMode {
     /// Packets are redirected.
     Packet,
+    /// TLS ends here.
+    Secure,
 }
 
 impl Word for ServiceMode {
     const KIND: &'static str = "service mode";
-    const WORDS: &'static [(&'static str, Self)] = &[("packet", Self::Packet)];
-    const NOT_BUILT: &'static [&'static str] = &["secure"];
+    const WORDS: &'static [(&'static str, Self)] = &[("packet", Self::Packet), ("secure", Self::Secure)];
+}
+
+impl Word for Alpn {
+    const KIND: &'static str = "ALPN protocol";
+    const WORDS: &'static [(&'static str, Self)] = &[("h2", Self::H2), ("http/1.1", Self::Http11)];
+}
+
+impl Word for ClientAuth {
+    const KIND: &'static str = "client authentication";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Word for LostBackend {
+    const KIND: &'static str = "action";
+    const WORDS: &'static [(&'static str, Self)] = &[("redispatch", Self::Redispatch), ("strict", Self::Strict)];
+}
+
+impl Word for TunnelProtocol {
+    const KIND: &'static str = "tunnel protocol";
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("h2", Self::H2), ("h1", Self::H1)];
 }
 
 #[cfg(test)]
@@ -173,6 +197,10 @@ mod tests {
         words_agree::<AttachMode>();
         words_agree::<OnExit>();
         words_agree::<LogLevel>();
+        words_agree::<Alpn>();
+        words_agree::<ClientAuth>();
+        words_agree::<LostBackend>();
+        words_agree::<TunnelProtocol>();
     }
 
     #[test]
@@ -187,9 +215,9 @@ mod tests {
         match Forward::Nat {
             Forward::Nat | Forward::Dsr => {}
         }
-        assert_eq!(Affinity::WORDS.len(), 2);
+        assert_eq!(Affinity::WORDS.len(), 4);
         match Affinity::None {
-            Affinity::None | Affinity::ClientIp => {}
+            Affinity::None | Affinity::ClientIp | Affinity::Cookie | Affinity::Session => {}
         }
         assert_eq!(AdminState::WORDS.len(), 3);
         match AdminState::Ready {

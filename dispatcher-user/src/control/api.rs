@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{AttachMode, LogLevel},
-    control::tuple::{ClientNet, FlowTuple},
-    core::model::Change,
+    control::tuple::FlowTuple,
+    core::model::{Change, Net},
     failure::Failure,
 };
 
@@ -94,7 +94,7 @@ pub struct FlowQuery {
     /// Those of this service alone.
     pub service: Option<String>,
     /// Those of these clients alone.
-    pub client: Option<ClientNet>,
+    pub client: Option<Net>,
     /// At most so many.
     pub limit: u32,
 }

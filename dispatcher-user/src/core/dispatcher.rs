@@ -168,6 +168,7 @@ mod tests {
             forward: Forward::Nat,
             affinity: Affinity::None,
             affinity_timeout: Duration::from_secs(600),
+            secure: None,
             backends: vec![backend(11), backend(12)],
         }
     }

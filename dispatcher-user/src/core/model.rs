@@ -1,12 +1,28 @@
 //! Services and backends as an operator names them; the configuration, the CLI and the core share these types.
 
+mod net;
+mod pattern;
+mod qos;
 mod refusal;
+mod secure;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::refusal::Refusal;
+pub use self::{
+    net::{Net, NetError},
+    pattern::{HeaderPattern, HostPattern, PathPattern, PatternError, RequestPath, Token, without_port},
+    qos::{
+        ClassChange, ClassError, ClassMatch, DEFAULT_CLASS, MAX_CLASSES, QosClassSpec, QueueSpec, Rate, RateChange,
+        change_class, check_shares,
+    },
+    refusal::Refusal,
+    secure::{
+        Alpn, CertificateSpec, ClientAuth, LimitsSpec, LostBackend, SecureRule, SecureSpec, SessionSpec, TlsSpec,
+        TunnelProtocol, TunnelSpec,
+    },
+};
 
 /// A service that clients use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +37,13 @@ pub struct ServiceSpec {
     pub scheduler: Scheduler,
     /// How packets reach the backend.
     pub forward: Forward,
-    /// Whether a client's new flows return to its backend.
+    /// What leads back to a backend.
     pub affinity: Affinity,
     /// How long a client is remembered after its last new flow.
     pub affinity_timeout: Duration,
+    /// What mode `secure` needs besides; `None`: mode `packet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<Box<SecureSpec>>,
     /// The machines that serve, in the order in which they were added.
     pub backends: Vec<BackendSpec>,
 }
@@ -84,14 +103,19 @@ pub enum Forward {
     Dsr,
 }
 
-/// Whether a client's new flows return to its backend.
+/// What leads back to a backend: in mode `packet` for a client's new flows, in mode `secure` for requests that are no
+/// secure transactions. Secure ones always follow their session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Affinity {
-    /// Every flow is picked on its own.
+    /// Nothing: every flow, or request, is picked on its own.
     None,
-    /// The client's address leads back.
+    /// The client's address. Mode `packet` alone.
     ClientIp,
+    /// A cookie that names the backend. Mode `secure` alone.
+    Cookie,
+    /// The session: all requests are treated alike. Mode `secure` alone.
+    Session,
 }
 
 /// What the operator wants of a backend.
@@ -158,6 +182,61 @@ pub enum Change {
         /// Remove it although flows live; they are picked anew.
         force: bool,
     },
+}
+
+impl ServiceSpec {
+    /// Checks that everything said of the service belongs to its mode.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn check_mode(&self) -> Result<(), Refusal> {
+        self.check_affinity(self.affinity)?;
+        let Some(secure) = &self.secure else { return Ok(()) };
+        if self.protocol == Protocol::Udp {
+            return Err(Refusal::SecureUdp);
+        }
+        if self.forward != Forward::Nat {
+            return Err(Refusal::SecureForward);
+        }
+        match secure.redirect {
+            Some(redirect) if redirect.ip() != self.vip.ip() => {
+                Err(Refusal::RedirectAddress { redirect, vip: self.vip.ip() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Checks that the service's mode has that affinity.
+    ///
+    /// # Errors
+    /// [`Refusal::AffinityOfOtherMode`]
+    pub fn check_affinity(&self, affinity: Affinity) -> Result<(), Refusal> {
+        match (affinity, &self.secure) {
+            (Affinity::None, _) | (Affinity::ClientIp, None) | (Affinity::Cookie | Affinity::Session, Some(_)) => {
+                Ok(())
+            }
+            (Affinity::ClientIp, Some(_)) | (Affinity::Cookie | Affinity::Session, None) => {
+                Err(Refusal::AffinityOfOtherMode { affinity, is_secure: self.secure.is_some() })
+            }
+        }
+    }
+
+    /// What clients of the service connect to: the VIP, and where plain HTTP is redirected.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, Protocol)> {
+        let redirect = self.secure.as_ref().and_then(|secure| secure.redirect);
+        [(self.vip, self.protocol)].into_iter().chain(redirect.map(|address| (address, Protocol::Tcp)))
+    }
+}
+
+impl fmt::Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::ClientIp => "client-ip",
+            Self::Cookie => "cookie",
+            Self::Session => "session",
+        })
+    }
 }
 
 impl fmt::Display for Protocol {

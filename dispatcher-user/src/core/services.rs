@@ -154,11 +154,11 @@ impl Service {
         service::Service {
             id: self.id,
             ring: self.ring_row.unwrap_or(2 * self.id),
-            mode: mode::PACKET,
+            mode: if spec.secure.is_some() { mode::SECURE } else { mode::PACKET },
             scheduler: entry::scheduler(spec.scheduler),
             forward: entry::forward(spec.forward),
             flags: match spec.affinity {
-                Affinity::None => 0,
+                Affinity::None | Affinity::Cookie | Affinity::Session => 0,
                 Affinity::ClientIp => flags::AFFINITY_CLIENT_IP,
             },
             affinity_ns: u64::try_from(spec.affinity_timeout.as_nanos()).unwrap_or(u64::MAX),

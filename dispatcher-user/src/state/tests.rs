@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::core::model::{AdminState, Affinity, BackendSpec, Forward, Protocol, Scheduler};
+use crate::core::model::{AdminState, Affinity, BackendSpec, Forward, Protocol, Scheduler, SecureSpec, TunnelSpec};
 
 /// Few names, so that changes often meet.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -19,6 +19,7 @@ fn service(name: &str, vip: &str, forward: Forward) -> ServiceSpec {
         forward,
         affinity: Affinity::None,
         affinity_timeout: Duration::from_secs(600),
+        secure: None,
         backends: Vec::new(),
     }
 }
@@ -43,8 +44,31 @@ fn backends() -> impl Strategy<Value = BackendSpec> {
 fn services() -> impl Strategy<Value = ServiceSpec> {
     let vips = ["203.0.113.1:80", "203.0.113.2:80", "[2001:db8::80]:80"];
     let forward = select(&[Forward::Nat, Forward::Dsr]);
-    (names(), select(vips.to_vec()), forward, prop::collection::vec(backends(), 0..3))
-        .prop_map(|(name, vip, forward, backends)| ServiceSpec { backends, ..service(&name, vip, forward) })
+    let secure = prop::option::of(any::<bool>().prop_map(shop));
+    (names(), select(vips.to_vec()), forward, prop::collection::vec(backends(), 0..3), secure).prop_map(
+        |(name, vip, forward, backends, secure)| {
+            let forward = if secure.is_some() { Forward::Nat } else { forward };
+            ServiceSpec { backends, secure, ..service(&name, vip, forward) }
+        },
+    )
+}
+
+/// What a service of mode `secure` has, with or without a redirect that collides with a VIP of another.
+fn shop(with_redirect: bool) -> Box<SecureSpec> {
+    let mut json = serde_json::json!({
+        "tls": {
+            "certificates": [{"chain": "/etc/shop.pem", "key": null, "ocsp": null}],
+            "alpn": ["h2", "http/1.1"],
+            "client_auth": "none",
+            "client_ca": null
+        },
+        "tunnels": TunnelSpec { ca: Some("/etc/ca.pem".into()), ..TunnelSpec::default() },
+        "rules": [{"path": "/cart/**", "host": null, "method": null, "header": null}]
+    });
+    if with_redirect {
+        json["redirect"] = "203.0.113.1:80".into();
+    }
+    serde_json::from_value(json).unwrap()
 }
 
 fn states() -> impl Strategy<Value = AdminState> {
@@ -53,7 +77,7 @@ fn states() -> impl Strategy<Value = AdminState> {
 
 fn changes() -> impl Strategy<Value = Change> {
     let scheduler = prop::option::of(select(&[Scheduler::Rr, Scheduler::Lc]));
-    let affinity = prop::option::of(select(&[Affinity::None, Affinity::ClientIp]));
+    let affinity = prop::option::of(select(&[Affinity::None, Affinity::ClientIp, Affinity::Session]));
     let timeout = prop::option::of((1_u64..3).prop_map(Duration::from_secs));
     prop_oneof![
         services().prop_map(|service| Change::AddService { service }),
@@ -123,6 +147,45 @@ proptest! {
         // What did not fit is forgotten: a second restart has nothing to say.
         prop_assert_eq!(state.apply(after), (services, vec![]));
     }
+}
+
+#[test]
+fn a_file_of_a_version_without_mode_secure_is_read() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.json");
+    let former = r#"{"version": 1, "changes": {"removed": ["b"], "changed": {}, "added": [{
+        "name": "a", "vip": "203.0.113.1:80", "protocol": "tcp", "scheduler": "rr", "forward": "nat",
+        "affinity": "none", "affinity_timeout": {"secs": 600, "nanos": 0}, "backends": []}]}}"#;
+    fs::write(&path, former).unwrap();
+    let mut state = State::load(&path).unwrap();
+    let (services, _) = state.apply(vec![service("b", "203.0.113.2:80", Forward::Dsr)]);
+    assert_eq!(services, [service("a", "203.0.113.1:80", Forward::Nat)]);
+    // It is written as that version would read it, for as long as nothing new is in it.
+    state.save(&path).unwrap();
+    assert!(!fs::read_to_string(&path).unwrap().contains("secure"));
+}
+
+#[test]
+fn what_belongs_to_the_other_mode_is_refused() {
+    let shop = ServiceSpec { secure: Some(shop(false)), ..service("a", "203.0.113.1:443", Forward::Nat) };
+    let set = |affinity, affinity_timeout| Change::SetService {
+        service: "a".into(),
+        scheduler: None,
+        affinity,
+        affinity_timeout,
+    };
+    let refused = |services: &[ServiceSpec], change| apply_change(&mut services.to_vec(), &change).unwrap_err();
+    let add = |service| Change::AddService { service };
+    let both = [shop.clone()];
+    assert_eq!(refused(&[], add(ServiceSpec { protocol: Protocol::Udp, ..shop.clone() })), Refusal::SecureUdp);
+    assert_eq!(refused(&[], add(ServiceSpec { forward: Forward::Dsr, ..shop.clone() })), Refusal::SecureForward);
+    assert_eq!(refused(&both, set(None, Some(Duration::from_secs(1)))), Refusal::SecureTimeout);
+    let (affinity, is_secure) = (Affinity::ClientIp, true);
+    assert_eq!(refused(&both, set(Some(affinity), None)), Refusal::AffinityOfOtherMode { affinity, is_secure });
+    let packet = [ServiceSpec { secure: None, ..shop }];
+    let (affinity, is_secure) = (Affinity::Cookie, false);
+    assert_eq!(refused(&packet, set(Some(affinity), None)), Refusal::AffinityOfOtherMode { affinity, is_secure });
+    assert_eq!(apply_change(&mut both.to_vec(), &set(Some(Affinity::Session), None)), Ok(()));
 }
 
 #[test]

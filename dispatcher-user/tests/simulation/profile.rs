@@ -93,6 +93,7 @@ pub(crate) fn service(dice: &mut Dice, number: u8) -> ServiceSpec {
         forward,
         affinity: if dice.once_in(2) { Affinity::ClientIp } else { Affinity::None },
         affinity_timeout: Duration::from_secs(1 + dice.below(600)),
+        secure: None,
         backends: Vec::new(),
     };
     for index in 0..1 + dice.below(4) {

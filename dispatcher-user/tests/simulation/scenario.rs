@@ -51,6 +51,7 @@ pub(crate) fn web(scheduler: Scheduler, backends: u8) -> ServiceSpec {
         forward: Forward::Nat,
         affinity: Affinity::None,
         affinity_timeout: Duration::from_secs(600),
+        secure: None,
         backends: (0..backends).map(backend).collect(),
     }
 }

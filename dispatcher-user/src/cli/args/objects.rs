@@ -11,8 +11,8 @@ use clap::{Args, Subcommand};
 use crate::{
     cli::values::{self, BackendName, BackendSetting, ServiceSetting, Vip, Words, name},
     config::rules,
-    control::tuple::{ClientNet, FlowTuple},
-    core::model::{Affinity, Forward, Scheduler},
+    control::tuple::FlowTuple,
+    core::model::{Affinity, Forward, Net, Scheduler},
 };
 
 /// `service`
@@ -152,7 +152,7 @@ pub enum Flow {
         service: Option<String>,
         /// Those of this client, or of the clients in this network
         #[arg(long, value_name = "ADDRESS[/LENGTH]")]
-        client: Option<ClientNet>,
+        client: Option<Net>,
         /// At most so many
         #[arg(long, value_name = "1-100000", default_value = "1000", value_parser = values::limit)]
         limit: u32,

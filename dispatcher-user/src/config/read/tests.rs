@@ -7,14 +7,18 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::*;
 use crate::{
     config::{AttachMode, LogLevel, OnExit, dump},
-    core::model::{AdminState, Affinity, BackendSpec, Forward, Protocol, Scheduler, ServiceSpec},
+    core::model::{AdminState, Affinity, BackendSpec, Change, Forward, Protocol, Scheduler, ServiceSpec},
 };
+
+mod arbitrary;
+mod secure;
 
 /// Every key, none with its default.
 const FULL: &str = r#"
 [daemon]
 socket = "/run/lab/control.sock"
 state = "/var/lib/lab/state.json"
+keys = "/var/lib/lab/keys"
 pins = "/sys/fs/bpf/lab"
 flows = 1_024
 log = "debug"
@@ -65,6 +69,7 @@ fn full() -> Config {
         daemon: Daemon {
             socket: "/run/lab/control.sock".into(),
             state: "/var/lib/lab/state.json".into(),
+            keys: "/var/lib/lab/keys".into(),
             pins: "/sys/fs/bpf/lab".into(),
             flows: 1024,
             log: LogLevel::Debug,
@@ -87,6 +92,7 @@ fn full() -> Config {
                 forward: Forward::Dsr,
                 affinity: Affinity::ClientIp,
                 affinity_timeout: Duration::from_secs(3600),
+                secure: None,
                 backends: vec![
                     backend("b1", "10.77.1.11:80", 0, AdminState::Drain),
                     backend("b2", "10.77.1.12:80", 100, AdminState::Ready),
@@ -100,9 +106,11 @@ fn full() -> Config {
                 forward: Forward::Nat,
                 affinity: Affinity::None,
                 affinity_timeout: Duration::from_secs(600),
+                secure: None,
                 backends: Vec::new(),
             },
         ],
+        ..Config::default()
     }
 }
 
@@ -133,7 +141,7 @@ const WRONG: &[(&str, &str)] = &[
     ("[demon]\n", "error[E201]: unknown key `demon`, did you mean `daemon`?  f.toml:1:2"),
     (
         "[daemon]\n  colour = 'red'",
-        "error[E201]: unknown key `colour`  f.toml:2:3\n  fix: [daemon] takes socket, state, pins, flows, log",
+        "error[E201]: unknown key `colour`  f.toml:2:3\n  fix: [daemon] takes socket, state, keys, pins, flows, log",
     ),
     ("[daemon\n", "error[E202]: unclosed table, expected `]`  f.toml:1:8"),
     ("a = 1\na = 2", "error[E202]: duplicate key  f.toml:2:1"),
@@ -162,7 +170,6 @@ const WRONG: &[(&str, &str)] = &[
         "error[E206]: `daemon.admin` is not built in this version  f.toml:2:1\n  fix: remove it",
     ),
     ("[cluster]", "error[E206]: `[cluster]` is not built in this version  f.toml:1:2\n  fix: remove it"),
-    ("[[qos]]", "error[E206]: `[[qos]]` is not built in this version  f.toml:1:3\n  fix: remove it"),
     (
         "[[interface]]\nname = 'eth0/1'",
         "error[E207]: `eth0/1` is no interface name: it takes 1 to 15 bytes without spaces, `/` and `:`  f.toml:2:8",
@@ -197,7 +204,7 @@ fn what_is_wrong_is_told_with_its_place() {
 const WRONG_SERVICE: &[(&str, &str)] = &[
     (
         "weigth = 1",
-        "error[E201]: unknown key `weigth`  f.toml:5:1\n  fix: [[service]] takes name, vip, protocol, mode, scheduler, forward, affinity, affinity_timeout, backend",
+        "error[E201]: unknown key `weigth`  f.toml:5:1\n  fix: [[service]] takes name, vip, protocol, mode, scheduler, forward, affinity, affinity_timeout, tls, session, secure, tunnels, limits, redirect, proxy_protocol_from, window, backend",
     ),
     (
         "[[service]]",
@@ -207,10 +214,6 @@ const WRONG_SERVICE: &[(&str, &str)] = &[
     ),
     ("scheduler = 'rrr'", "error[E205]: unknown scheduler `rrr`, did you mean `rr`?  f.toml:5:13"),
     (
-        "mode = 'secure'",
-        "error[E206]: service mode `secure` is not built in this version  f.toml:5:8\n  fix: remove it",
-    ),
-    (
         "forward = 'fullnat'",
         "error[E206]: forward mode `fullnat` is not built in this version  f.toml:5:11\n  fix: remove it",
     ),
@@ -218,25 +221,8 @@ const WRONG_SERVICE: &[(&str, &str)] = &[
         "forward = 'encap'",
         "error[E206]: forward mode `encap` is not built in this version  f.toml:5:11\n  fix: remove it",
     ),
-    (
-        "affinity = 'session'",
-        "error[E206]: affinity `session` is not built in this version  f.toml:5:12\n  fix: remove it",
-    ),
     ("consistency = 'fast'", "error[E206]: `consistency` is not built in this version  f.toml:5:1\n  fix: remove it"),
     ("health = {}", "error[E206]: `health` is not built in this version  f.toml:5:1\n  fix: remove it"),
-    ("[service.tls]", "error[E206]: `[service.tls]` is not built in this version  f.toml:5:10\n  fix: remove it"),
-    (
-        "[service.session]",
-        "error[E206]: `[service.session]` is not built in this version  f.toml:5:10\n  fix: remove it",
-    ),
-    (
-        "[[service.secure]]",
-        "error[E206]: `[[service.secure]]` is not built in this version  f.toml:5:11\n  fix: remove it",
-    ),
-    (
-        "[service.tunnels]",
-        "error[E206]: `[service.tunnels]` is not built in this version  f.toml:5:10\n  fix: remove it",
-    ),
     ("affinity_timeout = 'soon'", "error[E213]: `soon` is no duration, such as 90s, 10m or 1h30m  f.toml:5:20"),
     (
         "[[service]]\nname = 'a'\nvip = '203.0.113.11:80'\nprotocol = 'tcp'",
@@ -330,76 +316,20 @@ fn a_file_that_cannot_be_read_is_told() {
     assert_eq!(load(&path), Ok(full()));
 }
 
-fn words<T: Copy + fmt::Debug + 'static>(words: &'static [(&'static str, T)]) -> impl Strategy<Value = T> {
-    select(words).prop_map(|(_, choice)| choice)
-}
-
-fn addresses() -> impl Strategy<Value = (std::net::IpAddr, std::net::IpAddr)> {
-    let four =
-        (any::<u8>(), any::<u8>()).prop_map(|(vip, backend)| ([203, 0, 113, vip].into(), [10, 1, 2, backend].into()));
-    let six = (1_u16.., 1_u16..).prop_map(|(vip, backend)| {
-        ([0x2001, 0xdb8, 0, 0, 0, 0, 0, vip].into(), [0x2001, 0xdb8, 1, 0, 0, 0, 0, backend].into())
-    });
-    prop_oneof![four, six]
-}
-
-fn services() -> impl Strategy<Value = ServiceSpec> {
-    use crate::config::words::Word;
-    let ports = (1_u16.., 1_u16..);
-    let seconds = 1_u64..=7 * 86_400;
-    let choices = (
-        words(Protocol::WORDS),
-        words(Scheduler::WORDS),
-        words(Forward::WORDS),
-        words(Affinity::WORDS),
-        words(AdminState::WORDS),
-    );
-    ("[a-z0-9][a-z0-9._-]{0,62}", addresses(), ports, seconds, choices, 0_u16..=1000).prop_map(
-        |(
-            name,
-            (vip, backend),
-            (port, backend_port),
-            seconds,
-            (protocol, scheduler, forward, affinity, state),
-            weight,
-        )| {
-            let backend_port = if forward == Forward::Dsr { port } else { backend_port };
-            ServiceSpec {
-                name: name.clone(),
-                vip: (vip, port).into(),
-                protocol,
-                scheduler,
-                forward,
-                affinity,
-                affinity_timeout: Duration::from_secs(seconds),
-                backends: vec![BackendSpec { name, address: (backend, backend_port).into(), weight, state }],
-            }
-        },
-    )
-}
-
-fn configs() -> impl Strategy<Value = Config> {
-    use crate::config::words::Word;
-    let interfaces =
-        ("[a-z]{1,15}", words(AttachMode::WORDS), prop::option::of(1_u64..86_400), words(OnExit::WORDS)).prop_map(
-            |(name, mode, lease, on_exit)| Interface { name, mode, lease: lease.map(Duration::from_secs), on_exit },
-        );
-    let paths = "(/[ -~äλ]{1,20})?/[a-zä'\"\\\\#]{1,20}";
-    (paths, paths, 1024_u32..=16_777_216, words(LogLevel::WORDS), vec(interfaces, 0..3), vec(services(), 0..5))
-        .prop_map(|(socket, state, flows, log, mut interfaces, wanted)| {
-            let mut services = Vec::new();
-            for service in wanted {
-                crate::config::apply_change(&mut services, &crate::core::model::Change::AddService { service }).ok();
-            }
-            interfaces.sort_by(|one, other| one.name.cmp(&other.name));
-            interfaces.dedup_by(|one, other| one.name == other.name);
-            let daemon = Daemon { socket: socket.into(), state: state.into(), flows, log, ..Daemon::default() };
-            Config { daemon, interfaces, services }
-        })
-}
-
 /// Pieces that meet in files, so that mutations go deeper than the parser.
-const PIECES: [&str; 30] = [
+const PIECES: [&str; 42] = [
+    "[[qos]]\n",
+    "[service.tls]\n",
+    "[service.session]\n",
+    "[service.tunnels]\n",
+    "[[service.secure]]\n",
+    "mode = 'secure'\n",
+    "match",
+    "path",
+    "certificates",
+    "chain",
+    "'/cart/**'",
+    "'*'",
     "[daemon]\n",
     "[[interface]]\n",
     "[[service]]\n",
@@ -434,27 +364,32 @@ const PIECES: [&str; 30] = [
 
 proptest! {
     #[test]
-    fn a_dump_reads_back_as_the_same_configuration(config in configs()) {
+    fn a_dump_reads_back_as_the_same_configuration(config in arbitrary::configs()) {
         let text = dump(&config);
         prop_assert_eq!(parse(&text, "dump"), Ok(config), "{}", text);
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..400)) {
-        parse_bytes(&bytes, "bytes").ok();
+        read_bytes(bytes).ok();
     }
 
     #[test]
     fn no_pieces_make_it_panic(pieces in vec(select(&PIECES[..]), 0..60)) {
-        parse_bytes(pieces.concat().as_bytes(), "pieces").ok();
+        read_bytes(pieces.concat().into_bytes()).ok();
     }
 
     #[test]
-    fn no_slip_makes_it_panic(at in 0..FULL.len(), cut in 0_usize..6, put in "[\\x00-\\x7fé]{0,6}") {
-        let bytes = FULL.as_bytes();
+    fn no_slip_makes_it_panic(at in 0..FULL.len() + secure::SHOP.len(), cut in 0_usize..6, put in "[\\x00-\\x7fé]{0,6}") {
+        let full = [FULL, secure::SHOP].concat();
+        let bytes = full.as_bytes();
         let rest = &bytes[(at + cut).min(bytes.len())..];
-        parse_bytes(&[&bytes[..at], put.as_bytes(), rest].concat(), "slip").ok();
+        read_bytes([&bytes[..at], put.as_bytes(), rest].concat()).ok();
     }
+}
+
+fn read_bytes(bytes: Vec<u8>) -> Result<Config, Invalid> {
+    parse(&decode(bytes, "bytes")?, "bytes")
 }
 
 #[test]

@@ -40,7 +40,12 @@ impl Dispatcher {
                 self.remove_backend(moment, (&service, &backend), force, commands)
             }
             Change::SetService { service, scheduler, affinity, affinity_timeout } => {
-                let id = self.service_named(&service)?.id;
+                let found = self.service_named(&service)?;
+                found.spec.check_affinity(affinity.unwrap_or(found.spec.affinity))?;
+                if found.spec.secure.is_some() && affinity_timeout.is_some() {
+                    return Err(Refusal::SecureTimeout);
+                }
+                let id = found.id;
                 if let Some(service) = self.services.find_mut(id) {
                     let spec = &mut service.spec;
                     spec.scheduler = scheduler.unwrap_or(spec.scheduler);

@@ -129,7 +129,7 @@ impl Dispatcher {
     ///
     /// The kernel makes such flows itself, but for packets that were on their way up when the client got its backend.
     fn by_affinity<A: Entries>(&self, now: Now<'_>, arrived: &Arrived<'_, A>, service: &Service) -> Option<u16> {
-        if service.spec.affinity == Affinity::None {
+        if service.spec.affinity != Affinity::ClientIp {
             return None;
         }
         let client = now.tables.client(&arrived.client()).filter(|client| now.ns < client.expires_ns)?;

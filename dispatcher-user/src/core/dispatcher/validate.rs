@@ -10,7 +10,7 @@ use dispatcher_common::{
 use super::Dispatcher;
 use crate::core::{
     entry,
-    model::{BackendSpec, Forward, Refusal, ServiceSpec},
+    model::{BackendSpec, Forward, Protocol, Refusal, ServiceSpec},
     services::{Member, Service},
 };
 
@@ -20,10 +20,16 @@ impl Dispatcher {
         if self.services.named(&spec.name).is_some() {
             return Err(Refusal::ServiceExists(spec.name.clone()));
         }
-        let key = entry::service_key(spec.vip, spec.protocol);
-        if let Some(holder) = self.services.iter().find(|service| service.key == key) {
-            let holder = holder.spec.name.clone();
-            return Err(Refusal::VipTaken { holder, vip: spec.vip, protocol: spec.protocol });
+        spec.check_mode()?;
+        for (index, (vip, protocol)) in spec.listeners().enumerate() {
+            let key = entry::service_key(vip, protocol);
+            let own = spec.listeners().take(index).map(|listener| (listener, spec));
+            let others = self.services.iter().map(|service| &service.spec);
+            let others = others.flat_map(|held| held.listeners().map(move |listener| (listener, held)));
+            let held = |((vip, protocol), _): &((SocketAddr, Protocol), _)| entry::service_key(*vip, *protocol) == key;
+            if let Some((_, holder)) = own.chain(others).find(held) {
+                return Err(Refusal::VipTaken { holder: holder.name.clone(), vip, protocol });
+            }
         }
         for (index, backend) in spec.backends.iter().enumerate() {
             validate_backend(spec, backend, spec.backends.iter().take(index))?;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Protocol;
+use super::{Affinity, Protocol};
 
 /// Why a change was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,5 +82,34 @@ pub enum Refusal {
         what: &'static str,
         /// How many.
         capacity: usize,
+    },
+    /// Mode `secure` over UDP.
+    #[error("a service of mode secure has protocol tcp")]
+    SecureUdp,
+    /// Mode `secure` with a forward mode of packets.
+    #[error("a service of mode secure forwards no packets: its forward mode is nat")]
+    SecureForward,
+    /// An affinity that the service's mode does not have.
+    #[error(
+        "a service of mode {} has no affinity {affinity}, but {}",
+        if *is_secure { "secure" } else { "packet" },
+        if *is_secure { "none, cookie or session" } else { "none or client-ip" }
+    )]
+    AffinityOfOtherMode {
+        /// The affinity.
+        affinity: Affinity,
+        /// The service's mode.
+        is_secure: bool,
+    },
+    /// An affinity timeout for a service that remembers sessions.
+    #[error("a service of mode secure has no affinity timeout: its sessions last as [service.session] says")]
+    SecureTimeout,
+    /// A redirect on another address than the VIP's.
+    #[error("redirect {redirect} is not on the address of the VIP, {vip}")]
+    RedirectAddress {
+        /// The redirect.
+        redirect: SocketAddr,
+        /// The VIP.
+        vip: IpAddr,
     },
 }
