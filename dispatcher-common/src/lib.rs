@@ -23,5 +23,6 @@ pub mod pod;
 pub mod rewrite;
 pub mod ring;
 pub mod service;
+pub mod session;
 pub mod table;
 pub mod verdict;

@@ -11,6 +11,7 @@ use crate::{
     flow::{Flow, FlowKey},
     ring::Ring,
     service::{Service, ServiceKey},
+    session::{Session, SessionKey},
 };
 
 /// Promises that a type is plain bytes, and holds it to a size: what the fields add up to, so that no padding hides.
@@ -35,6 +36,8 @@ pod! {
     ClientKey = 16 + 2 + 2,
     Client = 8 + 2 + 2 + 4,
     ClientLock = 8 + 2 + 6,
+    SessionKey = 16,
+    Session = 5 * 8 + 4 * 2 + 1 + 7,
     Config = 4 + 4 + 8 + 8 + 2 + 6,
     Ring = 2 * crate::ring::SLOTS,
     Stats = 8 * crate::counter::Counter::ALL.len(),

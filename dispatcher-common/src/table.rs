@@ -31,6 +31,8 @@ pub const FLOWS6: &str = "dsp_flows6";
 pub const CLIENTS: &str = "dsp_clients";
 /// Client locks.
 pub const LOCKS: &str = "dsp_locks";
+/// Sessions.
+pub const SESSIONS: &str = "dsp_sessions";
 /// Per-backend counters.
 pub const BACKEND_STATS: &str = "dsp_be_stats";
 /// Counters of the program.
@@ -48,8 +50,22 @@ pub const PORTS: &str = "dsp_ports";
 pub const PROGRAMS: &str = "dsp_programs";
 
 /// Every table, in the order in which they are pinned. The pin's name is the table's.
-pub const PINNED: [&str; 13] =
-    [SERVICES, BACKENDS, FLOWS4, FLOWS6, CLIENTS, LOCKS, BACKEND_STATS, STATS, CONFIG, RINGS, EVENTS, PORTS, PROGRAMS];
+pub const PINNED: [&str; 14] = [
+    SERVICES,
+    BACKENDS,
+    FLOWS4,
+    FLOWS6,
+    CLIENTS,
+    LOCKS,
+    SESSIONS,
+    BACKEND_STATS,
+    STATS,
+    CONFIG,
+    RINGS,
+    EVENTS,
+    PORTS,
+    PROGRAMS,
+];
 
 /// The programs that the attached one continues with, and their places in [`PROGRAMS`].
 pub mod program {

@@ -24,6 +24,7 @@ use dispatcher_common::{
     parse::Headers,
     ring::{self, Ring},
     service::{Service, ServiceKey},
+    session::{Session, SessionKey},
     table,
     verdict::Upcall,
 };
@@ -42,6 +43,9 @@ static FLOWS6: LruHashMap<FlowKey<V6>, Flow<V6>, { table::DEFAULT_FLOWS }> = Lru
 static CLIENTS: LruHashMap<ClientKey, Client, { table::MAX_CLIENTS }> = LruHashMap::new();
 #[btf_map(name = "dsp_locks")]
 static LOCKS: HashMap<ClientKey, ClientLock, { table::MAX_LOCKS }> = HashMap::new();
+// No program looks a session up: requests are read in the daemon. The map is here so that the kernel knows its fields.
+#[btf_map(name = "dsp_sessions")]
+static SESSIONS: HashMap<SessionKey, Session, { table::MAX_SESSIONS }> = HashMap::new();
 #[btf_map(name = "dsp_be_stats")]
 static BACKEND_STATS: PerCpuArray<BackendStats, { table::MAX_BACKENDS }> = PerCpuArray::new();
 #[btf_map(name = "dsp_stats")]

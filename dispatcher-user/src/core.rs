@@ -6,6 +6,7 @@ pub mod dispatcher;
 pub mod event;
 pub mod lookup;
 pub mod model;
+pub mod sessions;
 pub mod view;
 
 mod ahead;

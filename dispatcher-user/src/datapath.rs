@@ -5,5 +5,6 @@ pub mod events;
 pub mod inject;
 pub mod load;
 pub mod pin;
+pub mod sessions;
 pub mod sweep;
 pub mod tables;

@@ -11,4 +11,5 @@ pub mod failure;
 pub mod interface;
 pub mod neighbours;
 mod output;
+pub mod sessions;
 pub mod state;

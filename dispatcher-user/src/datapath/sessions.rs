@@ -1,0 +1,47 @@
+//! The rows of `dsp_sessions`: read when the daemon starts, and written through while it runs.
+
+use std::io;
+
+use aya::maps::{HashMap, Map, MapData, MapError};
+use dispatcher_common::{
+    session::{Session, SessionKey},
+    table,
+};
+
+use super::{load::LoadError, pin::PinDirectory};
+use crate::{core::sessions::SessionId, sessions::Rows};
+
+/// One way to the rows; whoever shares them has one of its own.
+pub struct SessionRows {
+    map: HashMap<MapData, SessionKey, Session>,
+}
+
+impl SessionRows {
+    /// Opens the pinned table.
+    ///
+    /// # Errors
+    /// If it is not there, or of another layout.
+    pub fn open(pins: &PinDirectory) -> Result<Self, LoadError> {
+        let map = HashMap::try_from(Map::HashMap(MapData::from_pin(pins.table(table::SESSIONS))?))?;
+        Ok(Self { map })
+    }
+
+    /// All rows. A row that vanishes meanwhile is left out.
+    pub fn all(&self) -> impl Iterator<Item = (SessionId, Session)> + '_ {
+        self.map.iter().filter_map(|row| row.ok().map(|(key, session)| (key.into(), session)))
+    }
+}
+
+impl Rows for SessionRows {
+    fn put(&mut self, id: SessionId, row: &Session) -> io::Result<()> {
+        self.map.insert(id.key(), row, 0).map_err(io::Error::other)
+    }
+
+    fn remove(&mut self, id: SessionId) -> io::Result<()> {
+        match self.map.remove(&id.key()) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
