@@ -160,6 +160,8 @@ impl Code {
     pub const BUSY: Self = Self(406);
     /// Something inside the daemon failed.
     pub const INTERNAL: Self = Self(407);
+    /// The key file cannot be read or written.
+    pub const KEYS_UNUSABLE: Self = Self(408);
 
     /// The exit code of a command that ends in this failure.
     #[must_use]

@@ -3,12 +3,9 @@
 mod overlay;
 
 use std::{
-    ffi::OsString,
-    fmt,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    fmt, fs,
+    io::{self, ErrorKind},
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,11 +14,14 @@ use self::overlay::Overlay;
 use crate::{
     config::apply_change,
     core::model::{Change, Refusal, ServiceSpec},
+    durable,
     failure::{Code, Failure},
 };
 
 /// Version of the file's layout; any other is refused.
 const VERSION: u32 = 1;
+/// The file's group may see what was changed.
+const MODE: u32 = 0o640;
 
 /// What the command line changed since the configuration was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl State {
         let contents = Contents { version: VERSION, changes: self.overlay.clone() };
         let mut text = serde_json::to_vec_pretty(&contents).map_err(|error| malformed(path, &error))?;
         text.push(b'\n');
-        replace(path, &text).map_err(|error| unusable("write", path, &error))
+        durable::replace(path, &text, MODE).map_err(|error| unusable("write", path, &error))
     }
 }
 
@@ -115,29 +115,6 @@ fn malformed(path: &Path, error: &serde_json::Error) -> Failure {
         .at(format_args!("{}:{}:{}", path.display(), error.line(), error.column()))
         .cause(error)
         .fix(WAY_OUT)
-}
-
-/// Writes beside `path`, forces it to the disk, moves it over `path`, and forces the directory to the disk.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
-    let beside = beside(path)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(directory)?.sync_all()
-}
-
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
-    let mut beside = OsString::from(".");
-    beside.push(name);
-    beside.push(".new");
-    Ok(path.with_file_name(beside))
 }
 
 impl fmt::Display for Warning {
