@@ -122,6 +122,9 @@ fn execute(cli: &Cli, output: &Output) -> Result<(), Ending> {
         | Command::Attach { .. }
         | Command::Service(_)
         | Command::Backend(_)
+        | Command::Session(_)
+        | Command::Tunnel(_)
+        | Command::Qos(_)
         | Command::Flow(_)
         | Command::Lock(_)
         | Command::Drops { watch: false }

@@ -6,6 +6,7 @@ mod answer;
 mod flows;
 mod kernel;
 mod logging;
+mod request_path;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use self::{kernel::Kernel, logging::Logging};
+use self::{kernel::Kernel, logging::Logging, request_path::RequestPath};
 use crate::{
     clock,
     config::{Config, OnExit, RunOptions},
@@ -71,6 +72,8 @@ struct Daemon {
     commands: Vec<Command>,
     follower: mpsc::Sender<neighbours::Request>,
     entries: Arc<Entries>,
+    /// `None` where no service is of mode `secure`.
+    request_path: Option<RequestPath>,
     started_ns: u64,
 }
 
@@ -96,8 +99,8 @@ impl Daemon {
         pins: PinDirectory,
         logging: Logging,
     ) -> Result<(Self, Channels, Events), Failure> {
-        let config = options.config;
-        let (state, services) = load_state(&config)?;
+        let mut config = options.config;
+        let (state, services) = load_state(&mut config)?;
         let (mut kernel, events) = Kernel::load(pins, config.daemon.flows, logging.level())?;
         let now_ns = clock::monotonic_ns();
         let mut commands = Vec::new();
@@ -125,12 +128,27 @@ impl Daemon {
             commands,
             follower,
             entries: sweeper.entries(),
+            request_path: None,
             started_ns: now_ns,
         };
         daemon.carry_out();
+        daemon.follow_services()?;
         daemon.beat();
         daemon.attach_all().await?;
         Ok((daemon, Channels { events: receiver, tasks, _sweeper: sweeper }, events))
+    }
+
+    /// Tells the request path of the services as they are now; starts it with the first one of mode `secure`.
+    fn follow_services(&mut self) -> Result<(), Failure> {
+        let (snapshot, specs) = (self.core.snapshot(clock::monotonic_ns()), self.core.services());
+        match &mut self.request_path {
+            Some(path) => path.follow(&snapshot, &specs),
+            None => {
+                let keys = &self.config.daemon.keys;
+                self.request_path = RequestPath::start(self.kernel.pins(), seed(), keys, &snapshot, &specs)?;
+            }
+        }
+        Ok(())
     }
 
     /// Attaches to every configured interface, or to none; takes over what an earlier daemon had attached to besides.
@@ -226,6 +244,9 @@ impl Daemon {
     }
 
     fn end(mut self, exit: Exit) -> Result<(), Failure> {
+        if let Some(path) = self.request_path.take() {
+            path.end();
+        }
         // From here on XDP picks by itself.
         self.core.settle(clock::monotonic_ns(), &mut self.commands);
         self.carry_out();
@@ -244,11 +265,14 @@ impl Daemon {
     }
 }
 
-/// Reads the state file, and applies what the CLI changed to the configured services.
-fn load_state(config: &Config) -> Result<(State, Vec<ServiceSpec>), Failure> {
+/// Reads the state file, and applies what the CLI changed to the configured services and QoS classes.
+fn load_state(config: &mut Config) -> Result<(State, Vec<ServiceSpec>), Failure> {
     let mut state = State::load(&config.daemon.state)?;
     let (services, warnings) = state.apply(config.services.clone());
     for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for warning in state.apply_classes(&mut config.qos) {
         tracing::warn!("{warning}");
     }
     Ok((state, services))

@@ -184,7 +184,7 @@ impl Sessions {
         for shard in &self.shards {
             let shard = lock(shard);
             let wanted = shard.table.iter().filter(|(_, row)| is_wanted(row));
-            found.extend(wanted.take((limit + 1).saturating_sub(found.len())));
+            found.extend(wanted.take(limit.saturating_add(1).saturating_sub(found.len())));
         }
         let more = found.len() > limit;
         found.truncate(limit);

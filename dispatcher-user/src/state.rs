@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use self::overlay::Overlay;
 use crate::{
     config::apply_change,
-    core::model::{Change, Refusal, ServiceSpec},
+    core::model::{Change, ClassChange, ClassError, QosClassSpec, Refusal, ServiceSpec, change_class},
     durable,
     failure::{Code, Failure},
 };
@@ -44,6 +44,26 @@ pub struct Warning {
     pub change: Change,
     /// Why it does not fit.
     pub refusal: Refusal,
+}
+
+/// A change of a QoS class that no longer fits the configuration, and was therefore forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassWarning {
+    /// The class.
+    pub class: String,
+    /// Why it does not fit.
+    pub error: ClassError,
+}
+
+impl fmt::Display for ClassWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, error } = self;
+        write!(
+            f,
+            "changing QoS class `{class}`, once done on the command line, no longer fits the configuration and is \
+             forgotten: {error}"
+        )
+    }
 }
 
 impl State {
@@ -79,7 +99,7 @@ impl State {
     /// Applies what was changed to the configured services. Changes that no longer fit are forgotten, and returned.
     pub fn apply(&mut self, mut services: Vec<ServiceSpec>) -> (Vec<ServiceSpec>, Vec<Warning>) {
         let mut warnings = Vec::new();
-        let mut fitting = Overlay::default();
+        let mut fitting = self.overlay.without_services();
         for change in self.overlay.changes() {
             match apply_change(&mut services, &change) {
                 Ok(()) => fitting.record(&change),
@@ -88,6 +108,24 @@ impl State {
         }
         self.overlay = fitting;
         (services, warnings)
+    }
+
+    /// Takes a change of a QoS class in that was made.
+    pub fn record_class(&mut self, class: &str, change: &ClassChange) {
+        self.overlay.record_class(class, change);
+    }
+
+    /// Applies what was changed to the configured QoS classes. Changes that no longer fit are forgotten, and returned.
+    pub fn apply_classes(&mut self, classes: &mut [QosClassSpec]) -> Vec<ClassWarning> {
+        let mut warnings = Vec::new();
+        self.overlay.retain_classes(|class, change| match change_class(classes, class, change) {
+            Ok(()) => true,
+            Err(error) => {
+                warnings.push(ClassWarning { class: class.to_owned(), error });
+                false
+            }
+        });
+        warnings
     }
 
     /// Writes the file so that a crash at any moment leaves the old one or the new one, whole.

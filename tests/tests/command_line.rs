@@ -125,6 +125,31 @@ fn flows_are_listed_and_removed() {
 }
 
 #[test]
+fn services_without_sessions_say_so() {
+    let Some(mut stage) = Stage::start("none") else { return };
+    for listing in [&["session", "list"][..], &["session", "list", "--backend", "web/b1"], &["tunnel", "list"]] {
+        assert_eq!(stage.items(listing), [serde_json::Value::Null; 0], "{listing:?}");
+    }
+    assert_eq!(stage.items(&["qos", "list"]), [serde_json::Value::Null; 0]);
+    let id = "0123456789abcdef0123456789abcdef";
+    for (call, words) in [
+        (&["session", "list", "--service", "shopping"][..], "no service is called `shopping`"),
+        (&["session", "list", "--backend", "web/b9"], "service `web` has no backend `b9`"),
+        (&["session", "show", id], "there is no session 0123456789abcdef"),
+        (&["session", "move", id, "web/b1"], "there is no session 0123456789abcdef"),
+        (&["session", "remove", id], "there is no session 0123456789abcdef"),
+        (&["backend", "drain", "web/b1", "--move"], "no service is of mode secure"),
+        (&["tunnel", "list", "shopping"], "no service is called `shopping`"),
+        (&["tunnel", "show", "web/b1"], "there are no tunnels to backend `web/b1`"),
+        (&["tunnel", "reset", "web/b9"], "service `web` has no backend `b9`"),
+        (&["qos", "set", "default", "weight=3"], "no service is of mode secure"),
+    ] {
+        refuse(&mut stage, call, 1, words);
+    }
+    assert_eq!(state(&mut stage, "web", "b1"), ("ready".to_owned(), 100), "a drain that is refused is none");
+}
+
+#[test]
 fn locks_stand_while_no_backend_is_usable_and_can_be_released() {
     let Some(mut stage) = Stage::start("lck") else { return };
     for backend in ["dns/b1", "dns/b2", "dns/b3"] {

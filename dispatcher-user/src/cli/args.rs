@@ -1,12 +1,16 @@
 //! The command line: its commands, and what holds for all of them.
 
 mod objects;
+mod requests;
 
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-pub use self::objects::{Backend, Config, Flow, Lock, Service, ServiceAdd};
+pub use self::{
+    objects::{Backend, Config, Flow, Lock, Service, ServiceAdd},
+    requests::{Qos, Session, Tunnel},
+};
 use super::values::{self, Words};
 use crate::config::{AttachMode, LogLevel};
 
@@ -88,6 +92,15 @@ pub enum Command {
     /// Backends: machines that serve
     #[command(subcommand)]
     Backend(Backend),
+    /// Sessions: which backend a client's secure requests go to
+    #[command(subcommand)]
+    Session(Session),
+    /// Tunnels: TLS connections to backends, that requests ride
+    #[command(subcommand)]
+    Tunnel(Tunnel),
+    /// QoS classes: whose requests go first
+    #[command(subcommand)]
+    Qos(Qos),
     /// Flows: what the packet path knows of each client's connection
     #[command(subcommand)]
     Flow(Flow),

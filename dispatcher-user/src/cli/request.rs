@@ -1,13 +1,13 @@
 //! Turns a command into the request that the daemon gets, and says in words what was done.
 
 use super::{
-    args::{Backend, Command, Config, Flow, Lock, Service, ServiceAdd},
-    values::{BackendName, BackendSetting, ServiceSetting},
+    args::{Backend, Command, Config, Flow, Lock, Qos, Service, ServiceAdd, Session, Tunnel},
+    values::{BackendName, BackendSetting, ClassSetting, ServiceSetting},
 };
 use crate::{
     config::words::Word,
-    control::api::{FlowQuery, Request},
-    core::model::{AdminState, BackendSpec, Change, ServiceSpec},
+    control::api::{FlowQuery, Request, SessionQuery},
+    core::model::{AdminState, BackendSpec, Change, ClassChange, ServiceSpec},
 };
 
 /// The request of a command; `None` for those that the daemon has no part in.
@@ -19,6 +19,10 @@ pub(super) fn of(command: &Command) -> Option<Request> {
         Command::Service(command) => of_service(command),
         Command::Backend(command) => of_backend(command),
         Command::Flow(command) => of_flow(command),
+        Command::Session(command) => of_session(command),
+        Command::Tunnel(command) => of_tunnel(command),
+        Command::Qos(Qos::List) => Request::Classes,
+        Command::Qos(Qos::Set { class, settings }) => set_class(class, settings),
         Command::Lock(Lock::List) => Request::Locks,
         Command::Lock(Lock::Release { client, service }) => {
             Request::ReleaseLock { client: *client, service: service.clone() }
@@ -82,7 +86,10 @@ fn of_backend(command: &Backend) -> Request {
         }
         Backend::Set { backend, settings } => set_backend(backend, settings),
         Backend::Ready { backend } => state(backend, AdminState::Ready),
-        Backend::Drain { backend } => state(backend, AdminState::Drain),
+        Backend::Drain { backend, moves: false } => state(backend, AdminState::Drain),
+        Backend::Drain { backend: BackendName { service, backend }, moves: true } => {
+            return Request::MoveSessions { service: service.clone(), backend: backend.clone() };
+        }
         Backend::Maint { backend } => state(backend, AdminState::Maint),
         Backend::Weight { backend, weight } => set_backend(backend, &[BackendSetting::Weight(*weight)]),
         Backend::Remove { backend, force } => {
@@ -105,6 +112,40 @@ fn set_backend(name: &BackendName, settings: &[BackendSetting]) -> Change {
     Change::SetBackend { service, backend, state, weight }
 }
 
+fn of_session(command: &Session) -> Request {
+    match command {
+        Session::List { service, backend, limit } => {
+            let (of_backend, backend) = backend.clone().map(|name| (name.service, name.backend)).unzip();
+            Request::Sessions(SessionQuery { service: service.clone().or(of_backend), backend, limit: *limit })
+        }
+        Session::Show { session } => Request::Session { session: *session },
+        Session::Move { session, backend: BackendName { service, backend } } => {
+            Request::MoveSession { session: *session, service: service.clone(), backend: backend.clone() }
+        }
+        Session::Remove { session } => Request::RemoveSession { session: *session },
+    }
+}
+
+fn of_tunnel(command: &Tunnel) -> Request {
+    match command {
+        Tunnel::List { service } => Request::Tunnels { service: service.clone() },
+        Tunnel::Show { backend: BackendName { service, backend } } => {
+            Request::Pool { service: service.clone(), backend: backend.clone() }
+        }
+        Tunnel::Reset { backend: BackendName { service, backend }, tunnel } => {
+            Request::ResetTunnels { service: service.clone(), backend: backend.clone(), tunnel: *tunnel }
+        }
+    }
+}
+
+fn set_class(class: &str, settings: &[ClassSetting]) -> Request {
+    let mut change = ClassChange::default();
+    for ClassSetting(setting) in settings {
+        change.then(setting);
+    }
+    Request::SetClass { class: class.to_owned(), change }
+}
+
 fn of_flow(command: &Flow) -> Request {
     match command {
         Flow::List { service, client, limit } => {
@@ -123,6 +164,16 @@ pub(super) fn done(request: &Request) -> Option<String> {
         Request::ReleaseLock { client, service: Some(service) } => {
             format!("released the lock of {client} at service {service}")
         }
+        Request::MoveSession { session, service, backend } => format!("session {session} goes to {service}/{backend}"),
+        Request::MoveSessions { service, backend } => format!("backend {service}/{backend}: drain"),
+        Request::RemoveSession { session } => format!("removed session {session}"),
+        Request::ResetTunnels { service, backend, tunnel: None } => {
+            format!("the tunnels to {service}/{backend} are being replaced")
+        }
+        Request::ResetTunnels { service, backend, tunnel: Some(tunnel) } => {
+            format!("tunnel {tunnel} to {service}/{backend} is being replaced")
+        }
+        Request::SetClass { class, .. } => format!("changed QoS class {class}"),
         Request::LogLevel { level } => format!("the daemon logs at level {}", level.word()),
         Request::Attach { interface, mode } => format!("attached to {interface} in {} mode", mode.word()),
         // The daemon knows from what.
@@ -133,6 +184,11 @@ pub(super) fn done(request: &Request) -> Option<String> {
         | Request::Backends { .. }
         | Request::Flows(_)
         | Request::Locks
+        | Request::Sessions(_)
+        | Request::Session { .. }
+        | Request::Tunnels { .. }
+        | Request::Pool { .. }
+        | Request::Classes
         | Request::Drops
         | Request::ConfigDump => return None,
     })

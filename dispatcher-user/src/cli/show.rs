@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::{Ending, args::Format};
 use crate::{
-    control::api::{BackendView, DropView, Response, ServiceView, StatusView},
+    control::api::{BackendView, DropView, PoolView, Response, ServiceView, SessionView, StatusView},
     output::{
         self, Output,
-        rows::{Version, facts},
+        rows::{Version, facts, pool_facts, session_facts},
     },
 };
 
@@ -33,6 +33,16 @@ pub(super) fn response(response: &Response, done: Option<&str>, output: &Output)
             }
         }
         Response::Locks { items } => output.rows(items)?,
+        Response::Sessions { items, more } => {
+            output.rows(items)?;
+            if *more {
+                output.note(&format!("there are more than these {}; --limit shows more", items.len()));
+            }
+        }
+        Response::Session(view) => session(view, output)?,
+        Response::Tunnels { items } => output.rows(items)?,
+        Response::Pool(view) => pool(view, output)?,
+        Response::Classes { items } => output.rows(items)?,
         Response::Drops { items } => drops(items, output)?,
         Response::Config { toml } => configuration(toml, output)?,
         Response::Failed(failure) => return Err(failure.clone().into()),
@@ -61,6 +71,30 @@ fn one_service(service: &ServiceView, backends: &[BackendView], output: &Output)
     output.rows(std::slice::from_ref(service))?;
     output::text("\n")?;
     Ok(output.rows(backends)?)
+}
+
+fn session(view: &SessionView, output: &Output) -> Result<(), Ending> {
+    if output.format() == Format::Json {
+        return Ok(output.json(std::slice::from_ref(view))?);
+    }
+    output.rows(&session_facts(view))?;
+    if view.clients.is_empty() {
+        output.note("no TLS connection of its client stands");
+        return Ok(());
+    }
+    output::text("\n")?;
+    Ok(output.rows(&view.clients)?)
+}
+
+fn pool(view: &PoolView, output: &Output) -> Result<(), Ending> {
+    if output.format() == Format::Json {
+        return Ok(output.json(std::slice::from_ref(view))?);
+    }
+    output.rows(&pool_facts(view))?;
+    output::text("\n")?;
+    output.rows(&view.tunnels)?;
+    output::text("\n")?;
+    Ok(output.rows(&view.counters)?)
 }
 
 /// Counters at zero are left to wide listings and JSON.

@@ -9,11 +9,12 @@ use clap::{
 
 use crate::{
     config::{
+        quantity::{QuantityError, parse_bytes, parse_rate},
         rules::{self, RuleError},
         words::{Word, WordError},
     },
     control::tuple::{TupleError, parse_protocol},
-    core::model::{AdminState, Affinity, Protocol, Scheduler},
+    core::model::{AdminState, Affinity, ClassChange, Protocol, RateChange, Scheduler},
 };
 
 /// Reads one of a choice's words, and lists them for help and completion.
@@ -99,6 +100,12 @@ pub enum ValueError {
     /// A setting of a backend that is none.
     #[error("expected ready, drain, maint or weight=N")]
     BackendSetting,
+    /// A setting of a QoS class that is none.
+    #[error("expected priority=…, weight=…, share=…, rate=…, client_rate=…, timeout=…, entries=… or bytes=…")]
+    ClassSetting,
+    /// A rate or a number of bytes.
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
 }
 
 /// A VIP, its port and its protocol.
@@ -185,9 +192,44 @@ impl FromStr for BackendSetting {
     }
 }
 
+/// What of a QoS class can be set: a change of that alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassSetting(pub ClassChange);
+
+impl FromStr for ClassSetting {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (key, value) = text.split_once('=').ok_or(ValueError::ClassSetting)?;
+        let usual = ClassChange::default();
+        let rate = || match value {
+            "none" => Ok(RateChange::Unlimited),
+            rate => parse_rate(rate).map(RateChange::To),
+        };
+        let change = match key {
+            "priority" => ClassChange { priority: Some(number(value)?), ..usual },
+            "weight" => ClassChange { weight: Some(number(value)?), ..usual },
+            "share" => ClassChange { share_percent: Some(number(value.strip_suffix('%').unwrap_or(value))?), ..usual },
+            "rate" => ClassChange { rate: Some(rate()?), ..usual },
+            "client_rate" | "client-rate" => ClassChange { client_rate: Some(rate()?), ..usual },
+            "timeout" => ClassChange { timeout: Some(rules::parse_class_timeout(value)?), ..usual },
+            "entries" => ClassChange { entries: Some(number(value)?), ..usual },
+            "bytes" => ClassChange { bytes: Some(parse_bytes(value)?), ..usual },
+            _ => return Err(ValueError::ClassSetting),
+        };
+        rules::check_class_values(&change)?;
+        Ok(Self(change))
+    }
+}
+
+fn number<N: FromStr>(text: &str) -> Result<N, ValueError> {
+    text.parse().map_err(|_no_number| ValueError::Number(text.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::Rate;
 
     #[test]
     fn a_vip_has_address_port_and_protocol() {
@@ -221,5 +263,27 @@ mod tests {
         assert_eq!("weight=x".parse::<BackendSetting>(), Err(ValueError::Number("x".into())));
         assert!("weight=1001".parse::<BackendSetting>().is_err());
         assert_eq!("gone".parse::<BackendSetting>(), Err(ValueError::BackendSetting));
+    }
+
+    #[test]
+    fn a_setting_of_a_class_is_held_to_its_rules() {
+        let set = |text: &str| text.parse::<ClassSetting>().map(|setting| setting.0);
+        let usual = ClassChange::default();
+        let rate = Some(RateChange::To(Rate::Requests(50)));
+        assert_eq!(set("priority=0"), Ok(ClassChange { priority: Some(0), ..usual }));
+        assert_eq!(set("share=20%"), Ok(ClassChange { share_percent: Some(20), ..usual }));
+        assert_eq!(set("rate=50/s"), Ok(ClassChange { rate, ..usual }));
+        assert_eq!(set("rate=none"), Ok(ClassChange { rate: Some(RateChange::Unlimited), ..usual }));
+        assert_eq!(set("client_rate=50/s"), Ok(ClassChange { client_rate: rate, ..usual }));
+        assert_eq!(set("bytes=1MiB"), Ok(ClassChange { bytes: Some(1 << 20), ..usual }));
+        assert_eq!(set("timeout=2s"), Ok(ClassChange { timeout: Some(Duration::from_secs(2)), ..usual }));
+        let error = |text: &str| set(text).unwrap_err().to_string();
+        assert_eq!(error("priority=8"), "priority 8 is out of range, expected 0 to 7");
+        assert_eq!(error("weight=-1"), "`-1` is no whole number");
+        assert_eq!(error("timeout=2"), "`2` is no duration, such as 90s, 10m or 1h30m");
+        assert_eq!(error("rate=fast"), "`fast` is no rate, such as 100/s (requests) or 500Mbit/s");
+        assert_eq!(error("bytes=1B"), "1B is out of range, expected 64KiB to 1GiB");
+        assert_eq!(set("colour=gold"), Err(ValueError::ClassSetting));
+        assert_eq!(set("priority"), Err(ValueError::ClassSetting));
     }
 }

@@ -10,7 +10,10 @@ use crate::core::model::{BackendSpec, Change};
 mod error;
 pub(super) mod secure;
 
-pub use self::{error::RuleError, secure::check_class_change};
+pub use self::{
+    error::RuleError,
+    secure::{check_class_change, check_class_values, parse_class_timeout},
+};
 
 /// The greatest weight.
 pub const MAX_WEIGHT: u16 = 1000;

@@ -7,11 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{AttachMode, LogLevel},
     control::tuple::FlowTuple,
-    core::model::{Change, Net},
+    core::{
+        model::{Change, ClassChange, Net},
+        sessions::SessionId,
+    },
     failure::Failure,
 };
 
-pub use super::view::{BackendView, DropView, FlowView, InterfaceView, LockView, ServiceView, StatusView};
+pub use super::view::{
+    BackendView, ClassView, ClientView, CountView, DropView, FlowView, InterfaceView, LockView, PoolView, ServiceView,
+    SessionView, ShedView, StatusView, TunnelContextView, TunnelView,
+};
 pub use crate::core::view::Health;
 
 /// Version of this interface; both sides refuse any other.
@@ -65,6 +71,64 @@ pub enum Request {
         /// Its lock at this service alone.
         service: Option<String>,
     },
+    /// Sessions. [`Response::Sessions`]
+    Sessions(SessionQuery),
+    /// One session. [`Response::Session`]
+    Session {
+        /// Its ID.
+        session: SessionId,
+    },
+    /// Gives a session to another backend. [`Response::Done`]
+    MoveSession {
+        /// Its ID.
+        session: SessionId,
+        /// Its service's name.
+        service: String,
+        /// The backend's name.
+        backend: String,
+    },
+    /// Drains a backend, and gives its sessions to others. [`Response::Done`]
+    MoveSessions {
+        /// Service name.
+        service: String,
+        /// Backend name.
+        backend: String,
+    },
+    /// Ends a session. [`Response::Done`]
+    RemoveSession {
+        /// Its ID.
+        session: SessionId,
+    },
+    /// Tunnels. [`Response::Tunnels`]
+    Tunnels {
+        /// Those of this service alone.
+        service: Option<String>,
+    },
+    /// The tunnels of a backend, and what happened to them. [`Response::Pool`]
+    Pool {
+        /// Service name.
+        service: String,
+        /// Backend name.
+        backend: String,
+    },
+    /// Replaces tunnels; requests on them end first. [`Response::Done`]
+    ResetTunnels {
+        /// Service name.
+        service: String,
+        /// Backend name.
+        backend: String,
+        /// This one alone.
+        tunnel: Option<u16>,
+    },
+    /// QoS classes. [`Response::Classes`]
+    Classes,
+    /// Changes a QoS class. [`Response::Done`]
+    SetClass {
+        /// Its name.
+        class: String,
+        /// The change.
+        change: ClassChange,
+    },
     /// Counters of packets passed or dropped, one a reason. [`Response::Drops`]
     Drops,
     /// The configuration in force. [`Response::Config`]
@@ -95,6 +159,17 @@ pub struct FlowQuery {
     pub service: Option<String>,
     /// Those of these clients alone.
     pub client: Option<Net>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which sessions are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionQuery {
+    /// Those of this service alone.
+    pub service: Option<String>,
+    /// Of that service, those of this backend alone.
+    pub backend: Option<String>,
     /// At most so many.
     pub limit: u32,
 }
@@ -138,6 +213,27 @@ pub enum Response {
     Locks {
         /// The locks.
         items: Vec<LockView>,
+    },
+    /// Sessions, in no order.
+    Sessions {
+        /// The sessions.
+        items: Vec<SessionView>,
+        /// True if the limit cut more off.
+        more: bool,
+    },
+    /// One session.
+    Session(Box<SessionView>),
+    /// Tunnels, service by service and backend by backend.
+    Tunnels {
+        /// The tunnels.
+        items: Vec<TunnelView>,
+    },
+    /// A backend's tunnels.
+    Pool(PoolView),
+    /// QoS classes.
+    Classes {
+        /// The classes, in the order of their numbers.
+        items: Vec<ClassView>,
     },
     /// Counters.
     Drops {

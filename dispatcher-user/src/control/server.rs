@@ -164,6 +164,8 @@ fn check(request: &Request) -> Result<(), RuleError> {
             rules::check_interface_name(interface)
         }
         Request::Flows(query) => rules::check_limit(query.limit),
+        Request::Sessions(query) => rules::check_limit(query.limit),
+        Request::SetClass { class, change } => rules::check_class_change(class, change),
         Request::Detach { interface: None }
         | Request::Status
         | Request::Services
@@ -172,6 +174,14 @@ fn check(request: &Request) -> Result<(), RuleError> {
         | Request::RemoveFlow { .. }
         | Request::Locks
         | Request::ReleaseLock { .. }
+        | Request::Session { .. }
+        | Request::MoveSession { .. }
+        | Request::MoveSessions { .. }
+        | Request::RemoveSession { .. }
+        | Request::Tunnels { .. }
+        | Request::Pool { .. }
+        | Request::ResetTunnels { .. }
+        | Request::Classes
         | Request::Drops
         | Request::ConfigDump
         | Request::LogLevel { .. } => Ok(()),

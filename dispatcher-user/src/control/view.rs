@@ -1,5 +1,7 @@
 //! The rows of what a daemon answers; the command line's JSON shows them exactly as they are here.
 
+mod request;
+
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,10 @@ use crate::{
         model::{AdminState, Affinity, Forward, Protocol, Scheduler},
         view::Health,
     },
+};
+
+pub use self::request::{
+    ClassView, ClientView, CountView, PoolView, SessionView, ShedView, TunnelContextView, TunnelView,
 };
 
 /// How the daemon is.
@@ -75,13 +81,15 @@ pub struct ServiceView {
     pub vip: SocketAddr,
     /// TCP or UDP.
     pub protocol: Protocol,
+    /// `packet` or `secure`.
+    pub mode: String,
     /// The rule that chooses a backend.
     pub scheduler: Scheduler,
     /// How packets reach the backend.
     pub forward: Forward,
-    /// Whether a client's new flows return to its backend.
+    /// What leads back to a backend.
     pub affinity: Affinity,
-    /// How long a client is remembered.
+    /// How long a client is remembered; in mode `secure`, how long a session may be idle.
     pub affinity_timeout_ms: u64,
     /// Backends it has.
     pub backends: u64,

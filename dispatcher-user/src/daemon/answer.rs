@@ -1,15 +1,17 @@
 //! Answers what the control socket asks.
 
+mod requests;
+
 use dispatcher_common::counter::Counter;
 
 use super::{
     Daemon,
     flows::{self, Names},
-    logging,
+    logging, request_path,
 };
 use crate::{
     clock, config,
-    control::api::{BackendView, DropView, InterfaceView, Request, Response, ServiceView, StatusView},
+    control::api::{BackendView, DropView, InterfaceView, Request, Response, ServiceView, SessionQuery, StatusView},
     core::{
         model::{Change, ServiceSpec},
         view,
@@ -57,6 +59,29 @@ impl Daemon {
             Request::ReleaseLock { client, service } => {
                 done(flows::release(&mut self.kernel, &Names(&snapshot), client, service.as_deref()))?
             }
+            Request::Sessions(query) => {
+                let (items, more) = self.sessions(&snapshot, &query)?;
+                Response::Sessions { items, more }
+            }
+            Request::Session { session } => {
+                let path = self.path_of(session)?;
+                Response::Session(Box::new(path.session(&snapshot, &self.config.qos, session)?))
+            }
+            Request::MoveSession { session, service, backend } => {
+                done(self.path_of(session)?.move_session(&snapshot, session, (&service, &backend)))?
+            }
+            Request::MoveSessions { service, backend } => self.move_sessions(&snapshot, (&service, &backend))?,
+            Request::RemoveSession { session } => done(self.path_of(session)?.remove_session(session))?,
+            // No backend has tunnels yet, and no class has requests.
+            Request::Tunnels { service } => {
+                request_path::look_up(&snapshot, &SessionQuery { service, ..SessionQuery::default() })?;
+                Response::Tunnels { items: Vec::new() }
+            }
+            Request::Pool { service, backend } | Request::ResetTunnels { service, backend, tunnel: _ } => {
+                return Err(request_path::no_tunnels(&snapshot, (&service, &backend)));
+            }
+            Request::Classes => Response::Classes { items: Vec::new() },
+            Request::SetClass { class, change } => self.set_class(&class, &change)?,
             Request::Drops => Response::Drops { items: self.drops(&snapshot)? },
             Request::ConfigDump => Response::Config { toml: self.dump() },
             Request::LogLevel { level } => {
@@ -72,17 +97,24 @@ impl Daemon {
 
     /// Makes a change, and keeps it over a restart. If it cannot be kept, it is made all the same and the note says so.
     fn change(&mut self, change: Change) -> Result<Response, Failure> {
-        let mut notes = Vec::new();
         let tables = &self.kernel.tables;
         self.core.change(clock::monotonic_ns(), change.clone(), tables, &mut self.commands).map_err(refused)?;
         self.carry_out();
         self.state.record(&change);
-        if let Err(failure) = self.state.save(&self.config.daemon.state) {
+        let mut notes = self.keep_state();
+        if let Err(failure) = self.follow_services() {
             tracing::error!("{failure}");
-            notes.push(format!("the change is made, but a restart will forget it: {}", failure.message));
+            notes.push(format!("the change is made, but its requests cannot be served: {}", failure.message));
         }
         tracing::info!(?change, "changed");
         Ok(Response::Done { notes })
+    }
+
+    /// Writes the state file; a note says so if it cannot be.
+    fn keep_state(&self) -> Vec<String> {
+        let Err(failure) = self.state.save(&self.config.daemon.state) else { return Vec::new() };
+        tracing::error!("{failure}");
+        vec![format!("the change is made, but a restart will forget it: {}", failure.message)]
     }
 
     fn detach(&mut self, interface: Option<&str>) -> Result<Response, Failure> {
@@ -185,7 +217,7 @@ fn unreadable(error: TableError) -> Failure {
     Failure::new(Code::INTERNAL, "a table cannot be read").cause(error)
 }
 
-fn no_service(name: &str) -> Failure {
+pub(super) fn no_service(name: &str) -> Failure {
     Failure::new(Code::NOT_FOUND, format!("no service is called `{name}`")).fix("`dispatcher service list` lists them")
 }
 
@@ -195,16 +227,18 @@ fn count(number: usize) -> u64 {
 
 fn service_view(service: &view::ServiceView, specs: &[ServiceSpec]) -> ServiceView {
     let spec = specs.iter().find(|spec| spec.name == service.name);
-    let timeout = spec.map_or(0, |spec| spec.affinity_timeout.as_millis());
+    let secure = spec.and_then(|spec| spec.secure.as_deref());
+    let timeout = secure.map(|secure| secure.session.idle).or(spec.map(|spec| spec.affinity_timeout));
     ServiceView {
         id: service.id,
         name: service.name.clone(),
         vip: service.vip,
         protocol: service.protocol,
+        mode: if secure.is_some() { "secure" } else { "packet" }.to_owned(),
         scheduler: service.scheduler,
         forward: service.forward,
         affinity: service.affinity,
-        affinity_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+        affinity_timeout_ms: u64::try_from(timeout.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
         backends: count(service.backends.len()),
         backends_available: count(service.backends.iter().filter(|backend| backend.takes_flows).count()),
         flows: service.backends.iter().map(|backend| backend.live_flows).sum(),

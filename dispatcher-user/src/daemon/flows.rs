@@ -95,12 +95,12 @@ pub(super) fn release(
 pub(super) struct Names<'a>(pub(super) &'a Snapshot);
 
 impl Names<'_> {
-    fn service(&self, id: u16) -> String {
+    pub(super) fn service(&self, id: u16) -> String {
         let found = self.0.services.iter().find(|service| service.id == id);
         found.map_or_else(|| format!("#{id}"), |service| service.name.clone())
     }
 
-    fn backend(&self, id: u16, generation: u16) -> String {
+    pub(super) fn backend(&self, id: u16, generation: u16) -> String {
         let mut backends = self.0.services.iter().flat_map(|service| &service.backends);
         let found = backends.find(|backend| backend.id == id && backend.generation == generation);
         found.map_or_else(|| format!("#{id}"), |backend| backend.name.clone())

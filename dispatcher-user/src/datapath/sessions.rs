@@ -8,7 +8,7 @@ use dispatcher_common::{
     table,
 };
 
-use super::{load::LoadError, pin::PinDirectory};
+use super::{load::LoadError, pin::PinDirectory, tables::absent_is_fine};
 use crate::{core::sessions::SessionId, sessions::Rows};
 
 /// One way to the rows; whoever shares them has one of its own.
@@ -26,6 +26,15 @@ impl SessionRows {
         Ok(Self { map })
     }
 
+    /// Removes all rows, of a daemon that had services which are gone.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn clear(&mut self) -> Result<(), MapError> {
+        let keys: Vec<SessionKey> = self.map.keys().filter_map(Result::ok).collect();
+        keys.iter().try_for_each(|key| absent_is_fine(self.map.remove(key)))
+    }
+
     /// All rows. A row that vanishes meanwhile is left out.
     pub fn all(&self) -> impl Iterator<Item = (SessionId, Session)> + '_ {
         self.map.iter().filter_map(|row| row.ok().map(|(key, session)| (key.into(), session)))
@@ -38,10 +47,6 @@ impl Rows for SessionRows {
     }
 
     fn remove(&mut self, id: SessionId) -> io::Result<()> {
-        match self.map.remove(&id.key()) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
-        }
+        absent_is_fine(self.map.remove(&id.key())).map_err(io::Error::other)
     }
 }

@@ -236,7 +236,7 @@ where
     map.iter().filter_map(Result::ok)
 }
 
-fn absent_is_fine(outcome: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(outcome: Result<(), MapError>) -> Result<(), MapError> {
     removed(outcome).map(|_| ())
 }
 

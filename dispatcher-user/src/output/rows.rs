@@ -1,5 +1,7 @@
 //! The columns of every listing.
 
+mod request;
+
 use serde::Serialize;
 
 use super::{
@@ -14,12 +16,15 @@ use crate::{
     },
 };
 
+pub(crate) use self::request::{pool_facts, session_facts};
+
 impl Row for ServiceView {
     const COLUMNS: &'static [Column<Self>] = &[
         Column::words("SERVICE", |row| row.name.clone()),
         Column::numbers("ID", |row: &Self| row.id.to_string()).wide(),
         Column::words("VIP", |row| row.vip.to_string()),
         Column::words("PROTOCOL", |row| row.protocol.to_string()),
+        Column::words("MODE", |row| row.mode.clone()),
         Column::words("SCHEDULER", |row| row.scheduler.word().to_owned()),
         Column::words("FORWARD", |row| row.forward.word().to_owned()),
         Column::words("AFFINITY", |row| row.affinity.word().to_owned()),
@@ -109,9 +114,12 @@ impl Row for Fact {
         &[Column::words("STATUS", |row| row.name.to_owned()), Column::words("", |row| row.value.clone())];
 }
 
+fn fact(name: &'static str, value: String) -> Fact {
+    Fact { name, value }
+}
+
 /// What a status says, but for the interfaces.
 pub(crate) fn facts(status: &StatusView) -> Vec<Fact> {
-    let fact = |name, value: String| Fact { name, value };
     let entries = |count: u64| format!("{count} of {}", status.flow_capacity);
     vec![
         fact("version", status.version.clone()),

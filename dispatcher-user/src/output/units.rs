@@ -44,6 +44,19 @@ pub(crate) fn time(milliseconds: u64) -> String {
     }
 }
 
+/// Writes a short time with three digits: `850us`, `1.23ms`, `12.3ms`, `1.25s`.
+pub(crate) fn microseconds(count: u64) -> String {
+    // Below these, three digits round to less than 1000.
+    let (value, unit) = match count {
+        0..1000 => return format!("{count}us"),
+        1000..999_500 => (count as f64 / 1e3, "ms"),
+        999_500..60_000_000 => (count as f64 / 1e6, "s"),
+        _ => return time(count / 1000),
+    };
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.decimals$}{unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +80,22 @@ mod tests {
             assert_eq!(bytes(count), written);
         }
         assert_eq!(rate(125_000_000), "125 MB/s");
+    }
+
+    #[test]
+    fn short_times_have_three_digits() {
+        let cases = [
+            (0, "0us"),
+            (850, "850us"),
+            (1_234, "1.23ms"),
+            (12_345, "12.3ms"),
+            (999_499, "999ms"),
+            (999_999, "1.00s"),
+            (61_000_000, "1m 1s"),
+        ];
+        for (count, written) in cases {
+            assert_eq!(microseconds(count), written);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::apply_change,
-    core::model::{AdminState, Affinity, BackendSpec, Change, Scheduler, ServiceSpec},
+    core::model::{AdminState, Affinity, BackendSpec, Change, ClassChange, Scheduler, ServiceSpec},
 };
 
 /// Changes over a configuration that is not known here, folded: it grows with what differs, not with what was done.
@@ -22,6 +22,9 @@ pub(super) struct Overlay {
     changed: BTreeMap<String, ServiceEdit>,
     /// Services that were added, as they are now.
     added: Vec<ServiceSpec>,
+    /// QoS classes that were changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    classes: BTreeMap<String, ClassChange>,
 }
 
 /// Changes to a configured service.
@@ -74,6 +77,21 @@ impl Overlay {
         }
         // A backend that was added and removed again leaves an edit that says nothing.
         self.changed.retain(|_, edit| *edit != ServiceEdit::default());
+    }
+
+    /// Folds a change of a QoS class in that was made.
+    pub(super) fn record_class(&mut self, class: &str, change: &ClassChange) {
+        self.classes.entry(class.to_owned()).or_default().then(change);
+    }
+
+    /// Keeps the changes of QoS classes that `fits` says.
+    pub(super) fn retain_classes(&mut self, mut fits: impl FnMut(&str, &ClassChange) -> bool) {
+        self.classes.retain(|class, change| fits(class, change));
+    }
+
+    /// What is said of everything but services.
+    pub(super) fn without_services(&self) -> Self {
+        Self { classes: self.classes.clone(), ..Self::default() }
     }
 
     /// The changes to apply, in this order, to the configured services.

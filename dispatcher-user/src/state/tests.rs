@@ -5,7 +5,9 @@ use std::time::Duration;
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::core::model::{AdminState, Affinity, BackendSpec, Forward, Protocol, Scheduler, SecureSpec, TunnelSpec};
+use crate::core::model::{
+    AdminState, Affinity, BackendSpec, ClassChange, Forward, Protocol, QosClassSpec, Scheduler, SecureSpec, TunnelSpec,
+};
 
 /// Few names, so that changes often meet.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -163,6 +165,35 @@ fn a_file_of_a_version_without_mode_secure_is_read() {
     // It is written as that version would read it, for as long as nothing new is in it.
     state.save(&path).unwrap();
     assert!(!fs::read_to_string(&path).unwrap().contains("secure"));
+}
+
+#[test]
+fn changes_of_classes_survive_a_restart_and_those_that_no_longer_fit_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("state.json");
+    let mut state = State::default();
+    let usual = ClassChange::default();
+    state.record_class("gold", &ClassChange { weight: Some(7), share_percent: Some(60), ..usual });
+    state.record_class("gold", &ClassChange { priority: Some(1), weight: Some(8), ..usual });
+    state.record_class("iron", &ClassChange { weight: Some(2), ..usual });
+    state.record(&Change::AddService { service: service("a", "203.0.113.1:80", Forward::Nat) });
+    state.save(&path).unwrap();
+    let mut state = State::load(&path).unwrap();
+    // Services and classes are applied one after the other, and neither forgets the other.
+    state.apply(Vec::new());
+    let mut classes = vec![QosClassSpec::named("default"), QosClassSpec::named("gold")];
+    let warnings = state.apply_classes(&mut classes);
+    let gold = QosClassSpec { priority: 1, weight: 8, share_percent: 60, ..QosClassSpec::named("gold") };
+    assert_eq!(classes, [QosClassSpec::named("default"), gold.clone()]);
+    assert_eq!(
+        warnings.iter().map(ClassWarning::to_string).collect::<Vec<_>>(),
+        [
+            "changing QoS class `iron`, once done on the command line, no longer fits the configuration and is forgotten: \
+          no QoS class is called `iron`"
+        ]
+    );
+    assert_eq!(state.apply_classes(&mut classes), []);
+    assert_eq!((state.apply(Vec::new()).0.len(), classes), (1, vec![QosClassSpec::named("default"), gold]));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the daemon behind the command line always answers.
 
+mod requests;
+
 use dispatcher_user::{
     config::{AttachMode, LogLevel},
     control::api::{
@@ -35,6 +37,16 @@ pub(super) fn to(request: &Request, drops_asked: u64) -> Response {
         }
         Request::Change { .. } | Request::Attach { .. } => Response::Done { notes: Vec::new() },
         Request::RemoveFlow { .. } | Request::ReleaseLock { .. } => Response::Done { notes: Vec::new() },
+        Request::Sessions(_)
+        | Request::Session { .. }
+        | Request::MoveSession { .. }
+        | Request::MoveSessions { .. }
+        | Request::RemoveSession { .. }
+        | Request::Tunnels { .. }
+        | Request::Pool { .. }
+        | Request::ResetTunnels { .. }
+        | Request::Classes
+        | Request::SetClass { .. } => requests::to(request),
         Request::LogLevel { .. } => Response::Done { notes: vec!["until it ends".into()] },
     }
 }
@@ -80,6 +92,7 @@ fn web() -> ServiceView {
         name: "web".into(),
         vip: "203.0.113.10:80".parse().unwrap(),
         protocol: Protocol::Tcp,
+        mode: "packet".into(),
         scheduler: Scheduler::LeastLoad,
         forward: Forward::Nat,
         affinity: Affinity::ClientIp,

@@ -110,11 +110,14 @@ pub enum Backend {
         #[arg(value_name = "SERVICE/BACKEND")]
         backend: BackendName,
     },
-    /// Lets a backend keep its flows and take no new ones
+    /// Lets a backend keep its flows and sessions, and take no new ones
     Drain {
         /// Which
         #[arg(value_name = "SERVICE/BACKEND")]
         backend: BackendName,
+        /// Gives its sessions to other backends at once
+        #[arg(long = "move")]
+        moves: bool,
     },
     /// Takes a backend out of service; its flows go to other backends
     Maint {

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{RuleError, check_duration, check_name};
+use super::{RuleError, check_duration, check_name, parse_duration};
 use crate::core::model::{
     ClassChange, ClientAuth, HostPattern, LimitsSpec, PatternError, QosClassSpec, Rate, RateChange, SecureSpec,
     SessionSpec, TlsSpec, TunnelSpec,
@@ -120,12 +120,28 @@ fn check_limits(limits: &LimitsSpec) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// Checks a change of a QoS class.
+/// Reads how long a request of a class may wait.
+///
+/// # Errors
+/// It is no duration, too short or too long.
+pub fn parse_class_timeout(text: &str) -> Result<Duration, RuleError> {
+    parse_duration(text, CLASS_TIMEOUT)
+}
+
+/// Checks a change of the QoS class `class`.
 ///
 /// # Errors
 /// The first rule that a value breaks.
 pub fn check_class_change(class: &str, change: &ClassChange) -> Result<(), RuleError> {
     check_name(class)?;
+    check_class_values(change)
+}
+
+/// Checks what a change of a QoS class brings in.
+///
+/// # Errors
+/// The first rule that a value breaks.
+pub fn check_class_values(change: &ClassChange) -> Result<(), RuleError> {
     change.priority.map_or(Ok(()), |priority| check_number("priority", priority, &PRIORITY))?;
     change.weight.map_or(Ok(()), |weight| check_number("weight", weight, &CLASS_WEIGHT))?;
     change.share_percent.map_or(Ok(()), |share| check_number("share", share, &SHARE))?;
