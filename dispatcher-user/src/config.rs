@@ -4,6 +4,7 @@ mod change;
 mod document;
 mod dump;
 mod files;
+pub(crate) mod not_served;
 mod problem;
 mod qos;
 pub mod quantity;

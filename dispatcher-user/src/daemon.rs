@@ -20,7 +20,7 @@ use tokio::{
 use self::{kernel::Kernel, logging::Logging, request_path::RequestPath};
 use crate::{
     clock,
-    config::{Config, OnExit, RunOptions},
+    config::{Config, OnExit, RunOptions, not_served},
     control::server::{Call, Server},
     core::{
         dispatcher::{Dispatcher, Settings},
@@ -269,6 +269,9 @@ impl Daemon {
 fn load_state(config: &mut Config) -> Result<(State, Vec<ServiceSpec>), Failure> {
     let mut state = State::load(&config.daemon.state)?;
     let (services, warnings) = state.apply(config.services.clone());
+    // Those of the file were refused with it.
+    let served = services.iter().try_for_each(not_served::service);
+    served.map_err(|failure| failure.at(config.daemon.state.display()))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -72,7 +72,7 @@ impl Daemon {
             }
             Request::MoveSessions { service, backend } => self.move_sessions(&snapshot, (&service, &backend))?,
             Request::RemoveSession { session } => done(self.path_of(session)?.remove_session(session))?,
-            // No backend has tunnels yet, and no class has requests.
+            // No backend has tunnels yet, and no class has requests: `config::not_served` sees to that.
             Request::Tunnels { service } => {
                 request_path::look_up(&snapshot, &SessionQuery { service, ..SessionQuery::default() })?;
                 Response::Tunnels { items: Vec::new() }
@@ -97,6 +97,9 @@ impl Daemon {
 
     /// Makes a change, and keeps it over a restart. If it cannot be kept, it is made all the same and the note says so.
     fn change(&mut self, change: Change) -> Result<Response, Failure> {
+        if let Change::AddService { service } = &change {
+            config::not_served::service(service)?;
+        }
         let tables = &self.kernel.tables;
         self.core.change(clock::monotonic_ns(), change.clone(), tables, &mut self.commands).map_err(refused)?;
         self.carry_out();

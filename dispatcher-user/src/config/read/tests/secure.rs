@@ -463,3 +463,26 @@ fn paths_start_from_the_directory_of_the_file() {
     // What is dumped means the same wherever it is read.
     assert_eq!(parse(&dump(&config), "dump"), Ok(config));
 }
+
+#[test]
+fn what_nobody_would_serve_yet_is_refused_where_it_would_be_run() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("f.toml");
+    let refused = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let faults = load_with_files(&path, 0).map_or_else(|invalid| invalid.faults, |checked| checked.warnings);
+        let told = |fault: &Failure| fault.to_string().replace(&path.display().to_string(), "f.toml");
+        faults.iter().filter(|fault| fault.code == Code::NOT_BUILT).map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        refused(&format!("{LEAST}[[qos]]\nname = 'gold'\n")),
+        [
+            "error[E206]: `mode = \"secure\"` is not built in this version  f.toml:5:1\n  fix: remove it",
+            "error[E206]: `[[qos]]` is not built in this version  f.toml:8:1\n  fix: remove it",
+        ]
+    );
+    assert_eq!(refused("[[qos]]\nname = 'default'\nweight = 2\n").len(), 1);
+    assert_eq!(refused(&format!("{SERVICE}mode = 'packet'\n")), [""; 0]);
+    // What is dumped can be run with.
+    assert_eq!(refused(&dump(&parse(SERVICE, "f").unwrap())), [""; 0]);
+}
