@@ -13,5 +13,6 @@ pub mod ingress;
 pub mod interface;
 pub mod neighbours;
 mod output;
+pub mod qos;
 pub mod sessions;
 pub mod state;
