@@ -43,4 +43,7 @@ mod spacing;
 mod usual;
 mod window;
 
+#[cfg(test)]
+mod simulation;
+
 pub use self::request::{Ask, Ticket};
