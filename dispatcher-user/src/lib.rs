@@ -16,3 +16,4 @@ mod output;
 pub mod qos;
 pub mod sessions;
 pub mod state;
+pub mod tunnel;
