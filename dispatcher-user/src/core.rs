@@ -5,7 +5,9 @@
 pub mod dispatcher;
 pub mod event;
 pub mod lookup;
+pub mod maglev;
 pub mod model;
+pub mod requests;
 pub mod sessions;
 pub mod view;
 
@@ -13,7 +15,6 @@ mod ahead;
 mod backends;
 mod balancer;
 mod entry;
-mod maglev;
 mod neighbours;
 mod random;
 mod rate;

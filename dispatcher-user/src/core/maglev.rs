@@ -20,13 +20,13 @@ use super::entry;
 
 /// A backend that takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entrant {
+pub struct Entrant {
     /// Backend ID, written into its slots.
-    pub(super) id: u16,
+    pub id: u16,
     /// What its permutation follows from.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// Its share; 0 takes no part.
-    pub(super) weight: u16,
+    pub weight: u16,
 }
 
 /// The slots that a backend claims, in order.
