@@ -5,6 +5,8 @@
 mod facts;
 mod priority;
 
+use std::fmt;
+
 use http::HeaderName;
 
 pub use self::{
@@ -20,6 +22,24 @@ pub enum Why {
     Tls,
     /// The service's rule of this number, counted from 0, says so.
     Rule(usize),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls => f.write_str("tls"),
+            Self::Rule(number) => write!(f, "rule {number}"),
+        }
+    }
+}
+
+/// What a service's requests are judged by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which are secure transactions.
+    pub secure: SecureRules,
+    /// Of which class they are.
+    pub classes: ClassRules,
 }
 
 /// A service's rules for secure transactions.
