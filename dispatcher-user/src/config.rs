@@ -4,7 +4,6 @@ mod change;
 mod document;
 mod dump;
 mod files;
-pub(crate) mod not_served;
 mod problem;
 mod qos;
 pub mod quantity;

@@ -17,10 +17,14 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use self::{kernel::Kernel, logging::Logging, request_path::RequestPath};
+use self::{
+    kernel::Kernel,
+    logging::Logging,
+    request_path::{RequestPath, Start},
+};
 use crate::{
     clock,
-    config::{Config, OnExit, RunOptions, not_served},
+    config::{Config, OnExit, RunOptions},
     control::server::{Call, Server},
     core::{
         dispatcher::{Dispatcher, Settings},
@@ -49,6 +53,11 @@ const BATCH: usize = 64;
 const QUEUE: usize = 1024;
 /// Requests to the follower that may wait: each backend's address can be asked for at once.
 const FOLLOW_QUEUE: usize = 2 * dispatcher_common::table::MAX_BACKENDS;
+
+/// How long requests under way may take to end when the daemon is asked to end.
+const TERMINATE_GRACE: Duration = Duration::from_secs(10);
+/// The same when somebody waits at the keyboard.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs until SIGINT or SIGTERM.
 ///
@@ -132,23 +141,29 @@ impl Daemon {
             started_ns: now_ns,
         };
         daemon.carry_out();
-        daemon.follow_services()?;
+        daemon.follow_services().await?;
         daemon.beat();
-        daemon.attach_all().await?;
+        if let Err(failure) = daemon.attach_all().await {
+            if let Some(path) = daemon.request_path.take() {
+                path.end(Duration::ZERO).await;
+            }
+            return Err(failure);
+        }
         Ok((daemon, Channels { events: receiver, tasks, _sweeper: sweeper }, events))
     }
 
     /// Tells the request path of the services as they are now; starts it with the first one of mode `secure`.
-    fn follow_services(&mut self) -> Result<(), Failure> {
+    async fn follow_services(&mut self) -> Result<(), Failure> {
         let (snapshot, specs) = (self.core.snapshot(clock::monotonic_ns()), self.core.services());
         match &mut self.request_path {
-            Some(path) => path.follow(&snapshot, &specs),
+            Some(path) => path.follow(&snapshot, &specs).await,
             None => {
-                let keys = &self.config.daemon.keys;
-                self.request_path = RequestPath::start(self.kernel.pins(), seed(), keys, &snapshot, &specs)?;
+                let (pins, keys, classes) = (self.kernel.pins(), &self.config.daemon.keys, &self.config.qos);
+                let start = Start { pins, seed: seed(), keys, classes };
+                self.request_path = RequestPath::start(start, &snapshot, &specs).await?;
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Attaches to every configured interface, or to none; takes over what an earlier daemon had attached to besides.
@@ -199,7 +214,7 @@ impl Daemon {
         };
         drop(sweeper);
         tasks.shutdown().await;
-        self.end(exit)
+        self.end(exit).await
     }
 
     fn handle(&mut self, event: Event) {
@@ -243,14 +258,14 @@ impl Daemon {
             .write_config(now_ns.saturating_add(nanoseconds(ALIVE)), lease.map(|lease| now_ns + nanoseconds(lease)));
     }
 
-    fn end(mut self, exit: Exit) -> Result<(), Failure> {
-        if let Some(path) = self.request_path.take() {
-            path.end();
-        }
+    async fn end(mut self, exit: Exit) -> Result<(), Failure> {
         // From here on XDP picks by itself.
         self.core.settle(clock::monotonic_ns(), &mut self.commands);
         self.carry_out();
         self.kernel.write_config(0, None);
+        if let Some(path) = self.request_path.take() {
+            path.end(if exit == Exit::Interrupt { INTERRUPT_GRACE } else { TERMINATE_GRACE }).await;
+        }
         let keep = |name: &str| {
             exit == Exit::Terminate
                 && self.config.interfaces.iter().any(|known| known.name == name && known.on_exit == OnExit::Keep)
@@ -269,9 +284,6 @@ impl Daemon {
 fn load_state(config: &mut Config) -> Result<(State, Vec<ServiceSpec>), Failure> {
     let mut state = State::load(&config.daemon.state)?;
     let (services, warnings) = state.apply(config.services.clone());
-    // Those of the file were refused with it.
-    let served = services.iter().try_for_each(not_served::service);
-    served.map_err(|failure| failure.at(config.daemon.state.display()))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -150,6 +150,7 @@ fn code_of_rule(error: &RuleError) -> Code {
         | RuleError::Number { .. }
         | RuleError::BytesRange { .. }
         | RuleError::Empty(_) => Code::OUT_OF_RANGE,
+        RuleError::BitRate => Code::NOT_BUILT,
         RuleError::List { .. } => Code::TOO_MANY,
         RuleError::Pattern(_) => Code::BAD_PATTERN,
         RuleError::IdleBeyondLifetime { .. } => Code::CONTRADICTION,

@@ -12,7 +12,6 @@ use super::{
     Config, Daemon, Interface, KEYS_FILE,
     document::{Faults, Placed, Schema, Section},
     files::Files,
-    not_served,
     problem::{Fault, Problem, position},
     qos,
     rules::{self, check_interface_name, parse_duration},
@@ -90,9 +89,14 @@ pub fn load(path: &Path) -> Result<Config, Invalid> {
 pub fn load_with_files(path: &Path, now_s: i64) -> Result<Checked, Invalid> {
     let (text, base) = text_of(path)?;
     let name = path.display().to_string();
-    let mut reading = read(&text, &name, Some(&base))?;
-    reading.faults.0.append(&mut reading.not_served.0);
-    reading.check_files(&name, &text, now_s)
+    let Reading { config, mut faults, files } = read(&text, &name, Some(&base))?;
+    let problems = files.check(now_s);
+    let is_fatal = !faults.0.is_empty() || problems.iter().any(|(_, problem)| problem.is_fatal());
+    for (span, problem) in problems {
+        faults.add(&span, problem);
+    }
+    let invalid = told(faults, &name, &text, false);
+    if is_fatal { Err(invalid) } else { Ok(Checked { config, warnings: invalid.faults }) }
 }
 
 /// What a file holds, and the directory that it is in.
@@ -127,30 +131,14 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Invalid> {
 }
 
 /// What was made of a text, for whatever it is worth with these faults.
-pub(super) struct Reading {
+struct Reading {
     config: Config,
     faults: Faults,
     files: Files,
-    /// What nobody would act on.
-    not_served: Faults,
-}
-
-impl Reading {
-    /// Looks into the files that the text names.
-    pub(super) fn check_files(self, name: &str, text: &str, now_s: i64) -> Result<Checked, Invalid> {
-        let Self { config, mut faults, files, .. } = self;
-        let problems = files.check(now_s);
-        let is_fatal = !faults.0.is_empty() || problems.iter().any(|(_, problem)| problem.is_fatal());
-        for (span, problem) in problems {
-            faults.add(&span, problem);
-        }
-        let invalid = told(faults, name, text, false);
-        if is_fatal { Err(invalid) } else { Ok(Checked { config, warnings: invalid.faults }) }
-    }
 }
 
 /// Reads a text; fails at once only if it is no TOML.
-pub(super) fn read(text: &str, name: &str, base: Option<&Path>) -> Result<Reading, Invalid> {
+fn read(text: &str, name: &str, base: Option<&Path>) -> Result<Reading, Invalid> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let (mut faults, mut files) = (Faults::default(), Files::new(base));
     for error in errors {
@@ -169,8 +157,7 @@ pub(super) fn read(text: &str, name: &str, base: Option<&Path>) -> Result<Readin
         services: read_services(&services, &mut files, &mut faults),
         qos: qos::read_classes(&classes, &mut faults),
     };
-    let not_served = not_served::in_file(&services, &classes, &config);
-    Ok(Reading { config, faults, files, not_served })
+    Ok(Reading { config, faults, files })
 }
 
 /// Puts faults in the order of the file, and into words.

@@ -7,11 +7,12 @@ use dispatcher_common::counter::Counter;
 use super::{
     Daemon,
     flows::{self, Names},
-    logging, request_path,
+    logging,
+    request_path::RequestPath,
 };
 use crate::{
     clock, config,
-    control::api::{BackendView, DropView, InterfaceView, Request, Response, ServiceView, SessionQuery, StatusView},
+    control::api::{BackendView, DropView, InterfaceView, Request, Response, ServiceView, StatusView},
     core::{
         model::{Change, ServiceSpec},
         view,
@@ -43,13 +44,13 @@ impl Daemon {
     }
 
     async fn try_answer(&mut self, request: Request) -> Result<Response, Failure> {
-        let snapshot = self.core.snapshot(clock::monotonic_ns());
+        let snapshot = self.snapshot();
         Ok(match request {
             Request::Status => Response::Status(self.status(&snapshot)?),
             Request::Services => Response::Services { items: self.services(&snapshot) },
             Request::Service { service } => self.service(&snapshot, &service)?,
             Request::Backends { service } => Response::Backends { items: backends(&snapshot, service.as_deref())? },
-            Request::Change { change } => self.change(change)?,
+            Request::Change { change } => self.change(change).await?,
             Request::Flows(query) => {
                 let (items, more) = flows::list(&self.kernel, &Names(&snapshot), &query);
                 Response::Flows { items, more }
@@ -70,17 +71,16 @@ impl Daemon {
             Request::MoveSession { session, service, backend } => {
                 done(self.path_of(session)?.move_session(&snapshot, session, (&service, &backend)))?
             }
-            Request::MoveSessions { service, backend } => self.move_sessions(&snapshot, (&service, &backend))?,
+            Request::MoveSessions { service, backend } => self.move_sessions(&snapshot, (&service, &backend)).await?,
             Request::RemoveSession { session } => done(self.path_of(session)?.remove_session(session))?,
-            // No backend has tunnels yet, and no class has requests: `config::not_served` sees to that.
-            Request::Tunnels { service } => {
-                request_path::look_up(&snapshot, &SessionQuery { service, ..SessionQuery::default() })?;
-                Response::Tunnels { items: Vec::new() }
+            Request::Tunnels { service } => Response::Tunnels { items: self.tunnels(&snapshot, service)? },
+            Request::Pool { service, backend } => self.pool(&snapshot, &service, &backend)?,
+            Request::ResetTunnels { service, backend, tunnel } => {
+                self.reset_tunnels(&snapshot, (&service, &backend), tunnel)?
             }
-            Request::Pool { service, backend } | Request::ResetTunnels { service, backend, tunnel: _ } => {
-                return Err(request_path::no_tunnels(&snapshot, (&service, &backend)));
+            Request::Classes => {
+                Response::Classes { items: self.request_path.as_ref().map(RequestPath::classes).unwrap_or_default() }
             }
-            Request::Classes => Response::Classes { items: Vec::new() },
             Request::SetClass { class, change } => self.set_class(&class, &change)?,
             Request::Drops => Response::Drops { items: self.drops(&snapshot)? },
             Request::ConfigDump => Response::Config { toml: self.dump() },
@@ -95,17 +95,23 @@ impl Daemon {
         })
     }
 
-    /// Makes a change, and keeps it over a restart. If it cannot be kept, it is made all the same and the note says so.
-    fn change(&mut self, change: Change) -> Result<Response, Failure> {
-        if let Change::AddService { service } = &change {
-            config::not_served::service(service)?;
+    /// Everything at this moment: what the core has, and what requests and tunnels say besides.
+    fn snapshot(&self) -> view::Snapshot {
+        let mut snapshot = self.core.snapshot(clock::monotonic_ns());
+        if let Some(path) = &self.request_path {
+            path.complete(&mut snapshot);
         }
+        snapshot
+    }
+
+    /// Makes a change, and keeps it over a restart. If it cannot be kept, it is made all the same and the note says so.
+    async fn change(&mut self, change: Change) -> Result<Response, Failure> {
         let tables = &self.kernel.tables;
         self.core.change(clock::monotonic_ns(), change.clone(), tables, &mut self.commands).map_err(refused)?;
         self.carry_out();
         self.state.record(&change);
         let mut notes = self.keep_state();
-        if let Err(failure) = self.follow_services() {
+        if let Err(failure) = self.follow_services().await {
             tracing::error!("{failure}");
             notes.push(format!("the change is made, but its requests cannot be served: {}", failure.message));
         }

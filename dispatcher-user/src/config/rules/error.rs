@@ -74,6 +74,9 @@ pub enum RuleError {
     /// Something that must not be nothing.
     #[error("`{0}` must not be empty")]
     Empty(&'static str),
+    /// A rate that nobody keeps.
+    #[error("a class's rate is one of requests, such as 100/s; rates of bits are not built in this version")]
+    BitRate,
     /// A session that may be idle for longer than it lasts.
     #[error(
         "a session that lasts {} at most cannot be idle for {}",

@@ -163,8 +163,9 @@ pub fn check_class_values(change: &ClassChange) -> Result<(), RuleError> {
 /// A rate of nothing would close the class; priority and weight are there for going last.
 pub(in crate::config) fn check_rate(rate: Rate) -> Result<(), RuleError> {
     match rate {
-        Rate::Requests(0) | Rate::Bits(0) => Err(RuleError::Empty("rate")),
-        Rate::Requests(_) | Rate::Bits(_) => Ok(()),
+        Rate::Requests(0) => Err(RuleError::Empty("rate")),
+        Rate::Requests(_) => Ok(()),
+        Rate::Bits(_) => Err(RuleError::BitRate),
     }
 }
 

@@ -31,8 +31,8 @@ impl RequestPath {
                 && backend.is_none_or(|backend| (backend.id, backend.generation) == (row.backend, row.generation))
         };
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let (found, more) = self.sessions.list(limit, is_wanted);
-        Ok((found.iter().map(|(id, row)| view(snapshot, classes, *id, row)).collect(), more))
+        let (found, more) = self.shared.sessions.list(limit, is_wanted);
+        Ok((found.iter().map(|(id, row)| self.view(snapshot, classes, *id, row)).collect(), more))
     }
 
     /// One session.
@@ -42,8 +42,8 @@ impl RequestPath {
         classes: &[QosClassSpec],
         id: SessionId,
     ) -> Result<SessionView, Failure> {
-        let row = self.sessions.row(id).ok_or_else(|| no_session(id))?;
-        Ok(view(snapshot, classes, id, &row))
+        let row = self.shared.sessions.row(id).ok_or_else(|| no_session(id))?;
+        Ok(self.view(snapshot, classes, id, &row))
     }
 
     /// Gives a session to the backend that is named.
@@ -53,7 +53,7 @@ impl RequestPath {
         id: SessionId,
         (service, backend): (&str, &str),
     ) -> Result<(), Failure> {
-        let row = self.sessions.row(id).ok_or_else(|| no_session(id))?;
+        let row = self.shared.sessions.row(id).ok_or_else(|| no_session(id))?;
         let service = find_service(snapshot, service)?;
         let backend = find_backend(service, backend)?;
         if row.service != service.id {
@@ -65,7 +65,7 @@ impl RequestPath {
             return Err(Failure::new(Code::REFUSED, message));
         }
         let mapping = Mapping { backend: backend.id, generation: backend.generation, ..Mapping::of(&row) };
-        if self.sessions.move_to(id, mapping) { Ok(()) } else { Err(no_session(id)) }
+        if self.shared.sessions.move_to(id, mapping) { Ok(()) } else { Err(no_session(id)) }
     }
 
     /// Gives all sessions of a backend to others of its service that take new ones; says how many.
@@ -78,13 +78,13 @@ impl RequestPath {
     ) -> Result<u64, Failure> {
         let (service, others) = takers(snapshot, (service, backend))?;
         let leaving = find_backend(service, backend)?;
-        let (rows, _) = self.sessions.list(usize::MAX, |row| row.service == service.id);
+        let (rows, _) = self.shared.sessions.list(usize::MAX, |row| row.service == service.id);
         let count = |backend: &BackendView| {
             let theirs = |row: &Session| (row.backend, row.generation) == (backend.id, backend.generation);
             rows.iter().filter(|(_, row)| theirs(row)).count() as u64
         };
         let mut loads: Vec<(&BackendView, u64)> = others.into_iter().map(|other| (other, count(other))).collect();
-        let moved = self.sessions.move_all(service.id, (leaving.id, leaving.generation), |_, old| {
+        let moved = self.shared.sessions.move_all(service.id, (leaving.id, leaving.generation), |_, old| {
             // Cross-multiplied, so that no weight is divided by.
             let least = loads.iter_mut().min_by(|(one, has), (other, had)| {
                 let of = |count: u64, weight: u16| (count + 1).saturating_mul(u64::from(weight));
@@ -99,7 +99,29 @@ impl RequestPath {
 
     /// Ends a session.
     pub(in crate::daemon) fn remove_session(&self, id: SessionId) -> Result<(), Failure> {
-        if self.sessions.remove(id) { Ok(()) } else { Err(no_session(id)) }
+        if self.shared.sessions.remove(id) { Ok(()) } else { Err(no_session(id)) }
+    }
+
+    fn view(&self, snapshot: &Snapshot, classes: &[QosClassSpec], id: SessionId, row: &Session) -> SessionView {
+        let now_ns = clock::monotonic_ns();
+        let names = Names(snapshot);
+        let since = |then_ns: u64| now_ns.saturating_sub(then_ns) / MILLISECOND_NS;
+        let class =
+            classes.get(usize::from(row.class)).map_or_else(|| format!("#{}", row.class), |class| class.name.clone());
+        SessionView {
+            id,
+            service: names.service(row.service),
+            backend: names.backend(row.backend, row.generation),
+            tunnel: row.tunnel,
+            tunnel_context: self.tunnel_context(row.service, row.backend, row.tunnel),
+            clients: self.clients(row.service, id),
+            class,
+            requests: row.requests,
+            bytes: row.bytes,
+            age_ms: since(row.created_ns),
+            idle_ms: since(row.last_seen_ns),
+            expires_ms: row.expires_ns.saturating_sub(now_ns) / MILLISECOND_NS,
+        }
     }
 }
 
@@ -117,28 +139,6 @@ pub(in crate::daemon) fn takers<'a>(
         return Err(Failure::new(Code::REFUSED, message).fix("`dispatcher backend list` shows why"));
     }
     Ok((service, others))
-}
-
-fn view(snapshot: &Snapshot, classes: &[QosClassSpec], id: SessionId, row: &Session) -> SessionView {
-    let now_ns = clock::monotonic_ns();
-    let names = Names(snapshot);
-    let since = |then_ns: u64| now_ns.saturating_sub(then_ns) / MILLISECOND_NS;
-    let class =
-        classes.get(usize::from(row.class)).map_or_else(|| format!("#{}", row.class), |class| class.name.clone());
-    SessionView {
-        id,
-        service: names.service(row.service),
-        backend: names.backend(row.backend, row.generation),
-        tunnel: row.tunnel,
-        tunnel_context: None,
-        clients: Vec::new(),
-        class,
-        requests: row.requests,
-        bytes: row.bytes,
-        age_ms: since(row.created_ns),
-        idle_ms: since(row.last_seen_ns),
-        expires_ms: row.expires_ns.saturating_sub(now_ns) / MILLISECOND_NS,
-    }
 }
 
 /// The service and the backend that `query` names, as far as it names them; fails if one is not there.

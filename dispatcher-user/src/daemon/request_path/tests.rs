@@ -17,6 +17,7 @@ use crate::{
         },
         sessions::{Mapping, SessionId},
     },
+    ingress::keys::Secrets,
 };
 
 struct Nowhere;
@@ -88,9 +89,25 @@ impl Place {
         }
         let open = || Ok::<_, io::Error>(Box::new(Nowhere) as Box<dyn Rows>);
         let sessions = Arc::new(Sessions::new(1, open).unwrap());
-        let (services, keep_s) = (BTreeSet::new(), Arc::default());
-        let mut path = RequestPath { sessions, services, keep_s, upkeep: JoinSet::new() };
-        path.follow(&core.snapshot(0), &core.services());
+        let shared = Shared {
+            seed: 1,
+            sessions,
+            seals: Arc::new(Seals::new(&Secrets::random(0).unwrap()).unwrap()),
+            classes: Classes::new(settings::classes(&[QosClassSpec::named("default")]), clock::monotonic_ns).unwrap(),
+            class_rules: ClassRules::compile(&[]).unwrap(),
+            class_count: 1,
+        };
+        // Nothing is served: no certificate is there.
+        let mut path = RequestPath {
+            shared,
+            with_sessions: BTreeSet::new(),
+            services: BTreeMap::new(),
+            ending: JoinSet::new(),
+            vips: LocalVips::open().unwrap(),
+            keep_s: Arc::default(),
+            upkeep: JoinSet::new(),
+        };
+        path.set_rules(&core.snapshot(0), &core.services());
         Self { core, path }
     }
 
@@ -110,7 +127,7 @@ impl Place {
         let service = snapshot.services.iter().find(|known| known.name == service).unwrap();
         let backend = service.backends.iter().find(|known| known.name == backend).unwrap();
         let mapping = Mapping { backend: backend.id, generation: backend.generation, tunnel: 2, class: 1 };
-        self.path.sessions.insert(clock::monotonic_ns(), service.id, id(number), mapping);
+        self.path.shared.sessions.insert(clock::monotonic_ns(), service.id, id(number), mapping);
     }
 
     fn listed(&self, service: Option<&str>, backend: Option<&str>) -> Result<usize, Failure> {
@@ -124,8 +141,8 @@ fn id(number: u8) -> SessionId {
     SessionId([number; 16])
 }
 
-#[test]
-fn sessions_are_listed_by_service_and_backend_and_shown_by_name() {
+#[tokio::test]
+async fn sessions_are_listed_by_service_and_backend_and_shown_by_name() {
     let place = Place::new();
     for number in 0..6 {
         place.begin(number, "shop", if number < 4 { "b11" } else { "b12" });
@@ -145,8 +162,8 @@ fn sessions_are_listed_by_service_and_backend_and_shown_by_name() {
     assert_eq!(place.path.session(&place.snapshot(), &classes, id(77)).unwrap_err().code, Code::NOT_FOUND);
 }
 
-#[test]
-fn a_session_moves_to_a_backend_of_its_service_that_gets_something() {
+#[tokio::test]
+async fn a_session_moves_to_a_backend_of_its_service_that_gets_something() {
     let mut place = Place::new();
     place.begin(1, "shop", "b11");
     place.set("b13", AdminState::Maint);
@@ -163,8 +180,8 @@ fn a_session_moves_to_a_backend_of_its_service_that_gets_something() {
     assert_eq!(place.path.remove_session(id(1)).unwrap_err().code, Code::NOT_FOUND);
 }
 
-#[test]
-fn sessions_of_a_backend_go_to_the_others_by_weight() {
+#[tokio::test]
+async fn sessions_of_a_backend_go_to_the_others_by_weight() {
     let mut place = Place::new();
     for number in 0..80 {
         place.begin(number, "shop", "b11");
@@ -179,8 +196,8 @@ fn sessions_of_a_backend_go_to_the_others_by_weight() {
     assert_eq!(place.path.move_sessions(&place.snapshot(), ("shop", "b11")), Ok(0));
 }
 
-#[test]
-fn sessions_that_nobody_would_take_stay() {
+#[tokio::test]
+async fn sessions_that_nobody_would_take_stay() {
     let mut place = Place::new();
     place.begin(1, "shop", "b11");
     place.set("b12", AdminState::Drain);
@@ -190,8 +207,8 @@ fn sessions_that_nobody_would_take_stay() {
     assert_eq!(place.listed(Some("shop"), Some("b11")), Ok(1));
 }
 
-#[test]
-fn a_service_that_goes_takes_its_sessions_along_and_one_that_comes_has_some() {
+#[tokio::test]
+async fn a_service_that_goes_takes_its_sessions_along_and_one_that_comes_has_some() {
     let mut place = Place::new();
     place.begin(1, "shop", "b11");
     place.begin(2, "shop2", "b11");
@@ -199,14 +216,14 @@ fn a_service_that_goes_takes_its_sessions_along_and_one_that_comes_has_some() {
     place.core.change(0, remove, &Nothing, &mut Vec::new()).unwrap();
     let add = Change::AddService { service: shop("shop3", 445) };
     place.core.change(0, add, &Nothing, &mut Vec::new()).unwrap();
-    place.path.follow(&place.snapshot(), &place.core.services());
+    place.path.set_rules(&place.snapshot(), &place.core.services());
     place.begin(3, "shop3", "b11");
     assert_eq!((place.listed(None, None), place.listed(Some("shop3"), None)), (Ok(2), Ok(1)));
     assert_eq!(place.path.keep_s.load(Ordering::Relaxed), 12 * 3600);
 }
 
-#[test]
-fn names_that_nothing_has_are_told_from_those_that_have_nothing() {
+#[tokio::test]
+async fn names_that_nothing_has_are_told_from_those_that_have_nothing() {
     let place = Place::new();
     let snapshot = place.snapshot();
     let look_up = |service: Option<&str>, backend: Option<&str>| {

@@ -10,12 +10,10 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::seals::Seals;
 use crate::{
     clock,
-    ingress::{
-        cookie::Cookies,
-        keys::{KeyFile, ROTATION},
-    },
+    ingress::keys::{KeyFile, ROTATION},
     sessions::{MAINTAIN_EVERY, Sessions},
 };
 
@@ -26,14 +24,14 @@ const _: () = assert!(LOOK_EVERY.as_secs() < ROTATION.as_secs());
 /// The task that does it.
 pub(super) struct Upkeep {
     sessions: Arc<Sessions>,
-    cookies: Arc<Cookies>,
+    seals: Arc<Seals>,
     keys: KeyFile,
     keep_s: Arc<AtomicU64>,
 }
 
 impl Upkeep {
-    pub(super) fn new(sessions: Arc<Sessions>, cookies: Arc<Cookies>, keys: KeyFile, keep_s: Arc<AtomicU64>) -> Self {
-        Self { sessions, cookies, keys, keep_s }
+    pub(super) fn new(sessions: Arc<Sessions>, seals: Arc<Seals>, keys: KeyFile, keep_s: Arc<AtomicU64>) -> Self {
+        Self { sessions, seals, keys, keep_s }
     }
 
     /// Goes on until it is dropped.
@@ -53,11 +51,11 @@ impl Upkeep {
 
     fn rotate(&mut self) {
         let keep = Duration::from_secs(self.keep_s.load(Ordering::Relaxed));
-        match self.keys.rotate(clock::calendar_s(), keep, self.cookies.is_used_up()) {
+        match self.keys.rotate(clock::calendar_s(), keep, self.seals.cookies.is_used_up()) {
             Ok(false) => {}
-            Ok(true) => match self.cookies.replace(self.keys.secrets()) {
-                Ok(()) => tracing::info!("cookies are sealed with a new secret"),
-                Err(error) => tracing::error!("cookies are sealed with an old secret: {error}"),
+            Ok(true) => match self.seals.replace(self.keys.secrets()) {
+                Ok(()) => tracing::info!("cookies and tickets are sealed with a new secret"),
+                Err(error) => tracing::error!("cookies or tickets are sealed with an old secret: {error}"),
             },
             // The old ones go on to seal and open: nothing is lost but time.
             Err(failure) => tracing::error!("secrets do not rotate: {failure}"),

@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::{
-    config::{Checked, read::read},
+    config::{Checked, load_with_files},
     failure::{Code, Failure},
 };
 
@@ -42,10 +42,7 @@ impl Place {
     }
 
     fn checked(&self) -> Result<Checked, Vec<Failure>> {
-        let (directory, name) = (self.directory.path(), self.directory.path().join("f.toml").display().to_string());
-        let text = fs::read_to_string(&name).unwrap();
-        let reading = read(&text, &name, Some(directory)).and_then(|reading| reading.check_files(&name, &text, NOW_S));
-        reading.map_err(|invalid| invalid.faults)
+        load_with_files(&self.directory.path().join("f.toml"), NOW_S).map_err(|invalid| invalid.faults)
     }
 
     /// What is told, with the directory left out.

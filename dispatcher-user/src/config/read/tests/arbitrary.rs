@@ -195,7 +195,7 @@ fn limits() -> impl Strategy<Value = LimitsSpec> {
 
 /// QoS classes, the default one at the end.
 fn classes() -> impl Strategy<Value = Vec<QosClassSpec>> {
-    let rate = prop_oneof![(1_u64..).prop_map(Rate::Requests), (1_u64..).prop_map(Rate::Bits)];
+    let rate = (1_u64..).prop_map(Rate::Requests);
     let matching =
         ("[a-z]{1,9}", "(/[a-z]{1,3}){1,3}", any::<u32>(), 0_u8..=32).prop_map(|(word, path, address, length)| {
             ClassMatch {

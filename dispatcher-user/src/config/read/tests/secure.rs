@@ -73,7 +73,7 @@ weight = 8
 share = 20
 queue = { entries = 10, bytes = "1MiB" }
 timeout = "500ms"
-rate = "500Mbit/s"
+rate = "500/s"
 match = { header = "x-tier: gold", source = "198.51.100.0/24", path = "/checkout/**", sni = "shop.example.org" }
 [[qos]]
 name = "bronze"
@@ -163,7 +163,7 @@ fn every_key_of_a_class_is_read_and_the_default_class_is_always_there() {
         share_percent: 20,
         queue: QueueSpec { entries: 10, bytes: 1 << 20 },
         timeout: Duration::from_millis(500),
-        rate: Some(Rate::Bits(500_000_000)),
+        rate: Some(Rate::Requests(500)),
         matches: vec![ClassMatch {
             header: Some("x-tier: gold".parse().unwrap()),
             source: Some("198.51.100.0/24".parse().unwrap()),
@@ -415,6 +415,11 @@ fn what_is_wrong_with_a_class_is_told_with_its_place() {
         (class("a", "priority = 8"), "error[E214]: priority 8 is out of range, expected 0 to 7  f.toml:3:12"),
         (class("a", "weight = 0"), "error[E214]: weight 0 is out of range, expected 1 to 1000  f.toml:3:10"),
         (class("a", "rate = '0/s'"), "error[E214]: `rate` must not be empty  f.toml:3:8"),
+        (
+            class("a", "rate = '5Mbit/s'"),
+            "error[E206]: a class's rate is one of requests, such as 100/s; rates of bits are not built in this version  \
+             f.toml:3:8",
+        ),
         (class("a", "rate = '5'"), "error[E222]: `5` is no rate, such as 100/s (requests) or 500Mbit/s  f.toml:3:8"),
         (class("a", "client_rate = '0/s'"), "error[E214]: `client_rate` must not be empty  f.toml:3:15"),
         (
@@ -462,27 +467,4 @@ fn paths_start_from_the_directory_of_the_file() {
     assert_eq!(secure.tunnels.ca, Some(place.path().join("farm-ca.pem")));
     // What is dumped means the same wherever it is read.
     assert_eq!(parse(&dump(&config), "dump"), Ok(config));
-}
-
-#[test]
-fn what_nobody_would_serve_yet_is_refused_where_it_would_be_run() {
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("f.toml");
-    let refused = |text: &str| {
-        fs::write(&path, text).unwrap();
-        let faults = load_with_files(&path, 0).map_or_else(|invalid| invalid.faults, |checked| checked.warnings);
-        let told = |fault: &Failure| fault.to_string().replace(&path.display().to_string(), "f.toml");
-        faults.iter().filter(|fault| fault.code == Code::NOT_BUILT).map(told).collect::<Vec<_>>()
-    };
-    assert_eq!(
-        refused(&format!("{LEAST}[[qos]]\nname = 'gold'\n")),
-        [
-            "error[E206]: `mode = \"secure\"` is not built in this version  f.toml:5:1\n  fix: remove it",
-            "error[E206]: `[[qos]]` is not built in this version  f.toml:8:1\n  fix: remove it",
-        ]
-    );
-    assert_eq!(refused("[[qos]]\nname = 'default'\nweight = 2\n").len(), 1);
-    assert_eq!(refused(&format!("{SERVICE}mode = 'packet'\n")), [""; 0]);
-    // What is dumped can be run with.
-    assert_eq!(refused(&dump(&parse(SERVICE, "f").unwrap())), [""; 0]);
 }
