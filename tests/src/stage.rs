@@ -51,6 +51,12 @@ impl Stage {
         Self::start_with(mark, |_| {})
     }
 
+    /// Starts a lab with `shop`.
+    #[must_use]
+    pub fn start_with_shop(mark: &str) -> Option<Self> {
+        Self::start_with(mark, |options| options.has_shop = true)
+    }
+
     /// Starts a lab with other options.
     ///
     /// # Panics
@@ -64,6 +70,7 @@ impl Stage {
             backends: BACKENDS,
             mode: "native".to_owned(),
             on_exit: "detach".to_owned(),
+            has_shop: false,
             dispatcher: dispatcher(),
             backend_program: xtask(),
         };

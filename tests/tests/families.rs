@@ -6,13 +6,18 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use dispatcher_lab::addresses::{VIP4, VIP6, client4, client6};
+use dispatcher_lab::{
+    addresses::{VIP4, VIP6, client4, client6},
+    certificates::FARM,
+    demo_backend::HTTPS_PORT,
+};
 use dispatcher_tests::{
     Stage,
     curl::{self, Download, Downloads},
     http::Answer,
-    stage::SOON,
+    stage::{NewService, SOON},
 };
+use serde_json::Value;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -85,4 +90,24 @@ fn assert_datagrams_are_answered(stage: &Stage, vip: SocketAddr, client: IpAddr)
 
 fn packets_out(stage: &mut Stage, service: &str) -> u64 {
     stage.items(&["backend", "list", service]).iter().map(|row| row["packets_out"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn tls_of_a_packet_service_ends_at_the_backend() {
+    let Some(mut stage) = Stage::start("tls") else { return };
+    let vip = SocketAddr::new(VIP4.into(), 443);
+    let service =
+        NewService { name: "farm", vip, protocol: "tcp", options: &[], backend_port: HTTPS_PORT, weights: [100; 3] };
+    stage.add_service(&service);
+    let authority = stage.lab.certificates().authority();
+    let resolve = format!("{FARM}:443:{VIP4}");
+    let arguments = ["--cacert", authority.to_str().unwrap(), "--resolve", &resolve, "--http2"];
+    let url = format!("https://{FARM}/whoami");
+    for _ in 0..3 {
+        let text = curl::curl(stage.client(), &[arguments.as_slice(), &[&url]].concat());
+        let seen: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&seen["protocol"], &seen["tls"]["server_name"]), (&"HTTP/2.0".into(), &FARM.into()));
+        assert!(seen["client"].as_str().unwrap().starts_with("198.51.100.2:"), "{seen}");
+    }
+    assert!(stage.picks("farm").values().all(|picks| *picks == 1), "{:?}", stage.picks("farm"));
 }

@@ -194,10 +194,10 @@ fn run_on_interfaces_says_what_it_attached_and_detaches_on_ctrl_c() {
     let topology = Topology::build(&suffix, 2).unwrap();
     let backends = (1..).zip(&topology.backends);
     let _servers: Vec<DemoBackend> =
-        backends.map(|(number, at)| DemoBackend::start_in(at, &Settings::of_lab(number)).unwrap()).collect();
+        backends.map(|(number, at)| DemoBackend::start_in(at, &Settings::of_lab(number, None)).unwrap()).collect();
     let directory = files.directory();
     // Its interfaces are those of the command line; that of the configuration is not there.
-    let text = config::demo_config(directory, "native", "keep", 2).replace("client0", "nosuch0");
+    let text = config::demo_config(directory, "native", "keep", 2, None).replace("client0", "nosuch0");
     fs::write(directory.config(), text).unwrap();
     let log = directory.log("run");
     let mut command = Command::new(stage::xtask());

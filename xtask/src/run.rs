@@ -2,7 +2,12 @@
 
 use crate::{build, privilege, setup};
 use anyhow::{Context as _, Result, bail};
-use dispatcher_lab::{Lab, LabError, LabOptions, Status, Suffix, addresses::VIP4, addresses::VIP6, remove};
+use dispatcher_lab::{
+    Lab, LabError, LabOptions, Status, Suffix,
+    addresses::{VIP4, VIP6},
+    certificates::SHOP,
+    remove,
+};
 use std::{
     env, io,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -108,6 +113,7 @@ pub(crate) fn start(suffix: &Suffix, shape: &Shape, dispatcher: PathBuf) -> Resu
         backends: shape.backends,
         mode: shape.mode.clone(),
         on_exit: "detach".to_owned(),
+        has_shop: true,
         dispatcher,
         backend_program: env::current_exe().context("the system does not say which program this is")?,
     };
@@ -125,9 +131,19 @@ pub(crate) fn refuse_second(suffix: &Suffix) -> Result<()> {
 /// Says how to use a lab.
 pub(crate) fn introduce(lab: &Lab, suffix: &Suffix) {
     let exec = format!("cargo xtask lab exec{}", suffix.flag());
-    println!("The lab is up: VIP {VIP4} and {VIP6}, services web (:80), web-dsr (:81) and dns (:53/udp). Try");
+    println!("The lab is up: VIP {VIP4} and {VIP6}, services web (:80), web-dsr (:81), dns (:53/udp)");
+    println!("and shop (:443, TLS ends at the dispatcher, a session stays on one backend). Try");
     println!("  {exec} dsp-client -- curl -s http://{VIP4}/");
     println!("  {exec} dsp-client -- curl -s http://[{VIP6}]:81/");
+    let (authority, cookies) = (lab.certificates().authority(), lab.directory().path().join("cookies"));
+    println!(
+        "  {exec} dsp-client -- curl -s --cacert {} --resolve {SHOP}:443:{VIP4} -b {cookies} -c {cookies} \
+         https://{SHOP}/cart/add/apple",
+        authority.display(),
+        cookies = cookies.display(),
+    );
+    println!("  {exec} dsp-lb1 -- dispatcher session list");
+    println!("  {exec} dsp-lb1 -- dispatcher tunnel list");
     println!("  {exec} dsp-lb1 -- dispatcher backend list");
     println!("  bpftool map dump pinned {}/dsp_flows4", lab.directory().pins().display());
     println!("Logs are in {}.", lab.directory().path().display());

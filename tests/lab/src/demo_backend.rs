@@ -1,17 +1,27 @@
-//! A small server that says who it is: HTTP on some addresses, UDP on others.
+//! A small server that says who it is: HTTP and HTTPS on some addresses, UDP on others.
 
 mod body;
+mod capacity;
+mod cart;
 mod http;
+mod reply;
 mod route;
+mod settings;
+mod tls;
 mod udp;
 
-use crate::{LabError, Namespace, addresses::backend};
+pub use self::{
+    capacity::Load,
+    settings::{Capacity, HTTPS_PORT, LIMITED_PORT, Settings, Tls},
+};
+
+use self::{capacity::Workers, cart::Carts, http::Manner};
+use crate::{LabError, Namespace};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::{
-    ffi::OsString,
     io,
-    net::{Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,50 +32,13 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The ports of HTTP behind `nat`, and of HTTP behind `dsr` (where a packet keeps the service's port).
-const HTTP_PORTS: [u16; 2] = [8080, 81];
-const UDP_PORT: u16 = 5353;
-
-/// What one backend is called, and where it listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The name in its answers.
-    pub name: String,
-    /// Where it speaks HTTP/1.1. `[::]` serves IPv4 as well.
-    pub http: Vec<SocketAddr>,
-    /// Where it echoes datagrams.
-    pub udp: Vec<SocketAddr>,
-}
-
-impl Settings {
-    /// Backend `number` of a lab, counted from 1.
-    #[must_use]
-    pub fn of_lab(number: u8) -> Self {
-        Self {
-            name: format!("b{number}"),
-            http: HTTP_PORTS.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).to_vec(),
-            // A datagram's answer must come from the address it went to, so each address has its socket.
-            udp: backend(number).map(|address| SocketAddr::new(address, UDP_PORT)).to_vec(),
-        }
-    }
-
-    /// These settings as options of `cargo xtask demo-backend`.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = vec!["--name".into(), self.name.clone().into()];
-        let listeners = self.http.iter().map(|at| ("--http", at)).chain(self.udp.iter().map(|at| ("--udp", at)));
-        for (option, address) in listeners {
-            arguments.extend([option.into(), address.to_string().into()]);
-        }
-        arguments
-    }
-}
-
 /// What all connections of a backend share.
 #[derive(Debug)]
 struct Backend {
     name: String,
     requests: AtomicU64,
+    carts: Carts,
+    workers: Arc<Workers>,
 }
 
 /// What a backend says of itself and of who asked.
@@ -78,11 +51,31 @@ struct Answer<'a> {
     echo: Option<&'a str>,
 }
 
+/// Where a demo backend listens, port for port as the system gave them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain HTTP.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// HTTPS with limited capacity.
+    pub limited: Vec<SocketAddr>,
+    /// Datagrams.
+    pub udp: Vec<SocketAddr>,
+}
+
 impl Backend {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            requests: AtomicU64::new(0),
+            carts: Carts::default(),
+            workers: Workers::new(settings.capacity),
+        }
+    }
+
     /// Counts a request and answers it.
     fn answer(&self, client: SocketAddr, echo: Option<&str>) -> Vec<u8> {
-        // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d.
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let answer = Answer { backend: &self.name, client, requests, echo };
         let mut text = serde_json::to_vec(&answer).unwrap_or_default();
@@ -95,6 +88,7 @@ impl Backend {
 #[derive(Debug)]
 pub struct DemoBackend {
     backend: Arc<Backend>,
+    addresses: Addresses,
     listeners: JoinSet<()>,
     runtime: Runtime,
 }
@@ -105,25 +99,37 @@ impl DemoBackend {
     /// Sockets and threads belong to the network namespace of the calling thread.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// When an address cannot be listened on, or a certificate or key cannot be used.
     pub fn start(settings: &Settings) -> io::Result<Self> {
         allow_many_connections();
         let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-        let backend = Arc::new(Backend { name: settings.name.clone(), requests: AtomicU64::new(0) });
-        let listeners = runtime.block_on(listen(settings, &backend))?;
-        Ok(Self { backend, listeners, runtime })
+        let backend = Arc::new(Backend::new(settings));
+        let (addresses, listeners) = runtime.block_on(listen(settings, &backend))?;
+        Ok(Self { backend, addresses, listeners, runtime })
     }
 
     /// Starts to serve in a namespace, within this process.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// As [`DemoBackend::start`], and when the namespace cannot be entered.
     pub fn start_in(namespace: &Namespace, settings: &Settings) -> Result<Self, LabError> {
         let subject = format!("the sockets of {}", settings.name);
         namespace.run(|| Self::start(settings))?.map_err(LabError::file(subject))
     }
 
-    /// How many requests and datagrams it has answered.
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// How busy the workers of its limited addresses are.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.backend.workers.load()
+    }
+
+    /// How many requests for who it is, and datagrams, it has answered.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.backend.requests.load(Ordering::Relaxed)
@@ -141,16 +147,32 @@ impl DemoBackend {
     }
 }
 
-async fn listen(settings: &Settings, backend: &Arc<Backend>) -> io::Result<JoinSet<()>> {
-    let mut listeners = JoinSet::new();
+async fn listen(settings: &Settings, backend: &Arc<Backend>) -> io::Result<(Addresses, JoinSet<()>)> {
+    let (mut addresses, mut listeners) = (Addresses::default(), JoinSet::new());
     // Datagrams first: whoever sees the HTTP port open may rely on all of it.
     for &address in &settings.udp {
-        listeners.spawn(udp::echo(udp::bind(address).await?, Arc::clone(backend)));
+        let socket = udp::bind(address).await?;
+        addresses.udp.push(socket.local_addr()?);
+        listeners.spawn(udp::echo(socket, Arc::clone(backend)));
+    }
+    let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+    let secure = || tls.clone().ok_or_else(|| io::Error::other("HTTPS needs a certificate and a key"));
+    let mut serve = |address, tls, limited| {
+        let listener = http::bind(address)?;
+        let bound = listener.local_addr()?;
+        listeners.spawn(http::accept(listener, Manner { backend: Arc::clone(backend), tls, limited }));
+        Ok::<_, io::Error>(bound)
+    };
+    for &address in &settings.limited {
+        addresses.limited.push(serve(address, Some(secure()?), true)?);
+    }
+    for &address in &settings.https {
+        addresses.https.push(serve(address, Some(secure()?), false)?);
     }
     for &address in &settings.http {
-        listeners.spawn(http::accept(http::bind(address)?, Arc::clone(backend)));
+        addresses.http.push(serve(address, None, false)?);
     }
-    Ok(listeners)
+    Ok((addresses, listeners))
 }
 
 /// Each connection takes a file descriptor, and the usual soft limit of 1,024 is too few.
@@ -167,9 +189,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_count_and_name_the_client_in_its_own_family() {
-        let backend = Backend { name: "b1".to_owned(), requests: AtomicU64::new(0) };
-        let client = "[::ffff:198.51.100.2]:41234".parse().unwrap();
+    fn answers_count_and_name_the_client() {
+        let backend = Backend::new(&Settings { name: "b1".to_owned(), ..Settings::default() });
+        let client = "198.51.100.2:41234".parse().unwrap();
         let expected = "{\"backend\":\"b1\",\"client\":\"198.51.100.2:41234\",\"requests\":1}\n";
         assert_eq!(String::from_utf8(backend.answer(client, None)).unwrap(), expected);
         let expected = "{\"backend\":\"b1\",\"client\":\"[2001:db8::2]:5\",\"requests\":2,\"echo\":\"a\\\"b\"}\n";

@@ -41,6 +41,12 @@ impl RunDirectory {
         self.run.join("state.json")
     }
 
+    /// The secrets that the daemon seals cookies and tickets with.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.run.join("keys")
+    }
+
     /// The daemon's configuration.
     #[must_use]
     pub fn config(&self) -> PathBuf {
@@ -51,6 +57,12 @@ impl RunDirectory {
     #[must_use]
     pub fn log(&self, program: &str) -> PathBuf {
         self.run.join(format!("{program}.log"))
+    }
+
+    /// The folder of certificates and keys.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.run.join("tls")
     }
 
     /// The folder of pinned maps and links, in bpffs.

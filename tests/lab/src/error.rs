@@ -64,6 +64,9 @@ pub enum LabError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A certificate could not be made.
+    #[error("a certificate cannot be made: {0}")]
+    Certificate(#[from] rcgen::Error),
     /// A system call failed.
     #[error("{what}: {source}")]
     System {

@@ -1,8 +1,8 @@
 //! A whole lab: namespaces, demo backends, and a dispatcher in front of them.
 
 use crate::{
-    Claim, Daemon, LabError, Namespace, Process, RunDirectory, Suffix, Topology, addresses::backend, config,
-    demo_backend, mount_bpffs, wait_until,
+    Claim, Daemon, LabError, Namespace, Process, RunDirectory, Suffix, Topology, addresses::backend,
+    certificates::Certificates, config, demo_backend, mount_bpffs, wait_until,
 };
 use std::{
     net::{SocketAddr, TcpStream},
@@ -24,6 +24,8 @@ pub struct LabOptions {
     pub mode: String,
     /// What SIGTERM does: `detach` or `keep`.
     pub on_exit: String,
+    /// Whether it has `shop`, the service where TLS ends at the dispatcher.
+    pub has_shop: bool,
     /// The dispatcher.
     pub dispatcher: PathBuf,
     /// The program whose subcommand `demo-backend` is a backend.
@@ -38,6 +40,7 @@ pub struct Lab {
     config: String,
     backends: Vec<Process>,
     topology: Topology,
+    certificates: Certificates,
     files: Claim,
 }
 
@@ -54,14 +57,17 @@ impl Lab {
         mount_bpffs()?;
         let files = RunDirectory::of(&options.suffix).claim(&options.suffix)?;
         let topology = Topology::build(&options.suffix, options.backends)?;
+        let certificates = Certificates::create(&files.directory().certificates(), options.backends)?;
         let backends = (1_u8..)
             .zip(&topology.backends)
-            .map(|(number, at)| start_backend(number, at, options, files.directory()))
+            .map(|(number, at)| start_backend(number, at, options, &certificates, files.directory()))
             .collect::<Result<Vec<_>, _>>()?;
-        let config = config::demo_config(files.directory(), &options.mode, &options.on_exit, options.backends);
+        let LabOptions { mode, on_exit, backends: count, has_shop, .. } = options;
+        let shop = has_shop.then_some(&certificates);
+        let config = config::demo_config(files.directory(), mode, on_exit, *count, shop);
         let dispatcher = options.dispatcher.clone();
         let daemon = Daemon::start(&topology.dispatcher, &dispatcher, files.directory(), &config)?;
-        Ok(Self { daemon, dispatcher, config, backends, topology, files })
+        Ok(Self { daemon, dispatcher, config, backends, topology, certificates, files })
     }
 
     /// The namespaces.
@@ -85,6 +91,12 @@ impl Lab {
         Ok(())
     }
 
+    /// The certificates of shop, backends and dispatcher.
+    #[must_use]
+    pub const fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     /// The lab's files.
     #[must_use]
     pub const fn directory(&self) -> &RunDirectory {
@@ -105,14 +117,16 @@ fn start_backend(
     number: u8,
     namespace: &Namespace,
     options: &LabOptions,
+    certificates: &Certificates,
     directory: &RunDirectory,
 ) -> Result<Process, LabError> {
     let name = format!("b{number}");
-    let settings = demo_backend::Settings::of_lab(number);
+    let settings = demo_backend::Settings::of_lab(number, Some(certificates));
     let mut command = Command::new(&options.backend_program);
     command.arg("demo-backend").args(settings.arguments());
     let process = Process::start(namespace, &mut command, directory, &name)?;
-    let ports: Vec<u16> = settings.http.iter().map(SocketAddr::port).collect();
+    let listeners = settings.http.iter().chain(&settings.https).chain(&settings.limited);
+    let ports: Vec<u16> = listeners.map(SocketAddr::port).collect();
     let listens = || {
         let connect = || {
             ports.iter().all(|&port| {

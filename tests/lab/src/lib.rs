@@ -13,6 +13,7 @@
 pub mod addresses;
 mod background;
 mod bpffs;
+pub mod certificates;
 mod command;
 pub mod config;
 mod daemon;

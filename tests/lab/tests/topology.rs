@@ -42,7 +42,7 @@ fn client_and_backends_reach_each_other_and_nothing_is_left() {
     let topology = Topology::build(&suffix, 2).unwrap();
     let servers: Vec<DemoBackend> = (1..)
         .zip(&topology.backends)
-        .map(|(number, at)| DemoBackend::start_in(at, &Settings::of_lab(number)).unwrap())
+        .map(|(number, at)| DemoBackend::start_in(at, &Settings::of_lab(number, None)).unwrap())
         .collect();
     for number in 1..=2 {
         for address in backend(number) {
