@@ -8,9 +8,11 @@
 
 use dispatcher_lab::{
     addresses::{VIP4, VIP6},
+    certificates::SHOP,
+    config::SHOP_PORT,
     wait_until,
 };
-use dispatcher_tests::{Stage, http, kernel, stage::SOON};
+use dispatcher_tests::{Stage, curl, http, kernel, stage::SOON};
 use serde_json::Value;
 use std::fs;
 
@@ -78,7 +80,10 @@ fn described() -> Vec<(Vec<String>, Vec<String>)> {
 
 #[test]
 fn pinned_tables_have_the_fields_that_the_readme_names() {
-    let Some(mut stage) = Stage::start("pins") else { return };
+    let Some(mut stage) = Stage::start_with_shop("pins") else { return };
+    let authority = stage.lab.certificates().authority().display().to_string();
+    let shop = format!("{SHOP}:{SHOP_PORT}:{VIP4}");
+    curl::curl(stage.client(), &["--cacert", &authority, "--resolve", &shop, &format!("https://{SHOP}/cart")]);
     stage.done(&["service", "set", "web", "affinity=client-ip"]);
     stage.done(&["service", "set", "web6", "affinity=client-ip"]);
     let _held = [(VIP4, 80).into(), (VIP6, 80).into()].map(|vip| http::hold(stage.client(), vip, None, 1));
