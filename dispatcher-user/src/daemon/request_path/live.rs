@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZero, sync::Arc, thread, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use super::{certificates, roster::Roster, seals::Seals, settings};
+use super::{
+    certificates,
+    roster::{GRACE, Roster},
+    seals::Seals,
+    settings,
+};
 use crate::{
     core::{
         model::{SecureSpec, ServiceSpec},
@@ -22,7 +27,7 @@ use crate::{
     },
     qos::classes::Classes,
     sessions::Sessions,
-    tunnel::pool::Pool,
+    tunnel::{context::Standing, pool::Pool},
 };
 
 /// What all services share.
@@ -45,7 +50,15 @@ pub(super) struct Live {
     secure: SecureSpec,
     backends: BTreeMap<u16, Backend>,
     stop: watch::Sender<bool>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+/// When a listener takes connections.
+struct Gate {
+    /// Not before this is true, if there is anything to wait for. Until then they wait in the kernel's queue.
+    opens: Option<watch::Receiver<bool>>,
+    /// No longer when this is.
+    closes: watch::Receiver<bool>,
 }
 
 /// A backend, and the tasks that look after it; they end with it.
@@ -74,12 +87,13 @@ impl Live {
         let relay = Arc::new(Relay::new(Arc::clone(&service)));
         let edge = Arc::new(Edge::new(Some(tls), secure.limits, secure.proxy_protocol_from.clone(), relay));
         let (stop, stopped) = watch::channel(false);
+        let (tunnels_stand, stand) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        open(&edge, spec.vip, &stopped, &mut tasks)?;
+        open(&edge, spec.vip, Gate { opens: Some(stand), closes: stopped.clone() }, &mut tasks)?;
         let redirect = secure.redirect.map(|address| {
             let redirect = Arc::new(Redirect::new(spec.vip.port()));
             let edge = Arc::new(Edge::new(None, secure.limits, secure.proxy_protocol_from.clone(), redirect));
-            open(&edge, address, &stopped, &mut tasks).map(|()| edge)
+            open(&edge, address, Gate { opens: None, closes: stopped }, &mut tasks).map(|()| edge)
         });
         let redirect = redirect.transpose()?;
         let follow =
@@ -87,8 +101,14 @@ impl Live {
         tasks.spawn(follow);
         let roster = Arc::new(Roster::new(Arc::clone(&service), spec.scheduler));
         let backends = BTreeMap::new();
-        let mut live = Self { service, edge, roster, redirect, secure, backends, stop, _tasks: tasks };
+        let mut live = Self { service, edge, roster, redirect, secure, backends, stop, tasks };
         live.follow(shared, view, spec)?;
+        let standings: Vec<_> = live.backends().map(|backend| backend.tunnels.standing()).collect();
+        live.tasks.spawn(async move {
+            first_tunnels(standings).await;
+            // Who waits for it may be gone already.
+            tunnels_stand.send(true).ok();
+        });
         Ok(live)
     }
 
@@ -159,18 +179,39 @@ impl Live {
     }
 }
 
+/// Waits until every backend has a tunnel; for one that is down, no longer than its sessions wait for it.
+///
+/// Otherwise a daemon that starts again would find the first requests of its sessions without their backend, and give
+/// them another.
+async fn first_tunnels(standings: Vec<watch::Receiver<Standing>>) {
+    let all = async {
+        for mut standing in standings {
+            // A backend that was removed meanwhile is not waited for.
+            standing.wait_for(|now| now.open > 0).await.ok();
+        }
+    };
+    // Late is late: the others serve.
+    timeout(GRACE, all).await.ok();
+}
+
 /// Listens at `address` with one socket for each core, and looks after what comes in.
 fn open<H: Handler>(
     edge: &Arc<Edge<H>>,
     address: SocketAddr,
-    stopped: &watch::Receiver<bool>,
+    gate: Gate,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     for _ in 0..cores {
         let listener = listen(address)
             .map_err(|error| Failure::new(Code::HOST_UNFIT, format!("{address} cannot be listened at")).cause(error))?;
-        tasks.spawn(Arc::clone(edge).accept(listener, stopped.clone()));
+        let (edge, opens, closes) = (Arc::clone(edge), gate.opens.clone(), gate.closes.clone());
+        tasks.spawn(async move {
+            if let Some(mut opens) = opens {
+                opens.wait_for(|opens| *opens).await.ok();
+            }
+            edge.accept(listener, closes).await;
+        });
     }
     tasks.spawn(Arc::clone(edge).sweep());
     Ok(())

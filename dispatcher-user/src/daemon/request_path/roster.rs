@@ -5,6 +5,8 @@
 //!   reach:   Open ◀────────────▶ Cut ──────────────────────────────▶ Gone ──a tunnel opens──▶ Open
 //!                    sessions wait for a tunnel        sessions are given another backend, or wait (`lost`)
 //! ```
+//!
+//! A backend begins as `Cut`: it may have sessions already, which an earlier daemon gave it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,7 +27,7 @@ use crate::{
 };
 
 /// How long a backend without a tunnel keeps its sessions: a restart of its TLS, or of a switch, is no loss of it.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// The backends of one service.
 pub(super) struct Roster {
@@ -64,8 +66,7 @@ impl Roster {
         let mut state = self.state();
         let reach = |backend: &BackendView| {
             let is_it = |row: &&Row| (row.entrant.id, row.generation) == (backend.id, backend.generation);
-            // No tunnel was opened yet, and no session can be there.
-            state.rows.iter().find(is_it).map_or(Reach::Gone, |row| row.reach)
+            state.rows.iter().find(is_it).map_or(Reach::Cut, |row| row.reach)
         };
         let row = |backend: &BackendView| Row {
             entrant: Entrant { id: backend.id, address: backend.address, weight: backend.weight },
@@ -110,7 +111,7 @@ impl Roster {
         }
     }
 
-    /// A backend that never had a tunnel has no sessions to keep.
+    /// A backend that is gone stays so until it has a tunnel.
     fn cut(&self, id: u16, generation: u16) {
         let was_open = |row: &Row| row.reach == Reach::Open;
         self.change(id, generation, |row| if was_open(row) { Reach::Cut } else { row.reach });
