@@ -64,6 +64,8 @@ struct Activity {
     blocked_since_ns: AtomicU64,
     /// Requests that are not answered in full.
     requests: AtomicU32,
+    /// True once a request has come.
+    has_asked: AtomicBool,
     /// True after an upgrade: the bytes are no longer HTTP.
     is_upgraded: AtomicBool,
     /// One more than the fault's place in [`FAULTS`]; 0 for none.
@@ -232,7 +234,14 @@ impl Connection {
 
     /// Notes that a request has come in.
     pub fn request_begins(&self) {
+        self.activity.has_asked.store(true, Ordering::Relaxed);
         self.activity.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// True once a request has come.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.activity.has_asked.load(Ordering::Relaxed)
     }
 
     /// Notes that a request was answered in full, or given up.

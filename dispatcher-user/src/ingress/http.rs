@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Sleep, sleep},
+};
 
 use super::{
     connection::{Connection, Order, Rest},
@@ -38,6 +42,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What waits for a client on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// How long a client that has asked nothing yet may take to do so when its connection is to end.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
@@ -148,19 +155,34 @@ async fn until_aborted(connection: &Connection, mut rest: Rest) {
 }
 
 /// Drives a connection as its orders say; returns nothing if it was aborted.
+///
+/// A client that has just come is on the point of asking: closed then, it would see its first request fail. So it is let
+/// ask for a while, and then told to go.
 async fn obey(connection: &Connection, mut served: Pin<&mut impl Served>) -> Option<hyper::Result<()>> {
-    let mut is_draining = false;
+    let (mut is_draining, mut patience) = (false, None);
     let step = move |context: &mut Context<'_>| {
-        match connection.order(context) {
-            Order::Serve => {}
-            Order::Drain if is_draining => {}
-            Order::Drain => {
+        loop {
+            let order = connection.order(context);
+            if order == Order::Abort {
+                return Poll::Ready(None);
+            }
+            if order == Order::Drain && !is_draining && may_go(connection, &mut patience, context) {
                 is_draining = true;
                 served.as_mut().drain();
             }
-            Order::Abort => return Poll::Ready(None),
+            match served.as_mut().poll(context) {
+                Poll::Ready(ended) => return Poll::Ready(Some(ended)),
+                // The first request came with this very poll.
+                Poll::Pending if order == Order::Drain && !is_draining && connection.has_asked() => {}
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        served.as_mut().poll(context).map(Some)
     };
     poll_fn(step).await
+}
+
+/// True if a client has asked something, or had the time to.
+fn may_go(connection: &Connection, patience: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> bool {
+    let mut wait = || patience.get_or_insert_with(|| Box::pin(sleep(FIRST_REQUEST))).as_mut().poll(context).is_ready();
+    connection.has_asked() || wait()
 }

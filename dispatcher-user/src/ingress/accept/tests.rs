@@ -238,6 +238,26 @@ async fn what_is_in_flight_is_answered_before_the_end() {
 }
 
 #[tokio::test]
+async fn who_has_just_come_may_ask_once_before_the_end() {
+    let mut fixture = Fixture::start(LimitsSpec::default(), &[]);
+    let (mut asking, mut silent) = (fixture.connect().await, fixture.connect().await);
+    while fixture.edge.registry.connections().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    fixture.stop.send_replace(true);
+    fixture.edge.registry.give(Order::Drain);
+    // Their tasks hear of it before the request comes.
+    tokio::task::yield_now().await;
+    asking.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let answer = hear(&mut asking).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(hear(&mut silent).await, "");
+    let edge = Arc::clone(&fixture.edge);
+    fixture.tasks.spawn(async move { edge.end(Duration::from_secs(60)).await });
+    fixture.edge.registry.empty().await;
+}
+
+#[tokio::test]
 async fn whoever_does_not_finish_in_time_is_cut_off() {
     let fixture = Fixture::start(LimitsSpec::default(), &[]);
     let mut busy = fixture.connect().await;
