@@ -91,6 +91,16 @@ impl Lab {
         Ok(())
     }
 
+    /// Adds sections to the configuration that the dispatcher has from its next start on.
+    pub fn configure(&mut self, sections: &str) {
+        self.config.push_str(sections);
+    }
+
+    /// The programs of the backends, b1 first.
+    pub fn backends(&mut self) -> &mut [Process] {
+        &mut self.backends
+    }
+
     /// The certificates of shop, backends and dispatcher.
     #[must_use]
     pub const fn certificates(&self) -> &Certificates {
