@@ -7,10 +7,13 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+pub mod crowd;
 pub mod curl;
+pub mod customer;
 pub mod http;
 pub mod kernel;
 pub mod packet_path;
+pub mod shop;
 pub mod stage;
 pub mod syn;
 

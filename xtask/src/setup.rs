@@ -33,11 +33,17 @@ struct Program {
     group: Group,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     Program { name: "ip", package: "iproute2", purpose: "makes network namespaces", group: Group::Lab },
     Program { name: "ethtool", package: "ethtool", purpose: "sets offloads of virtual cables", group: Group::Lab },
     Program { name: "curl", package: "curl", purpose: "is the lab's client", group: Group::Lab },
     Program { name: "nginx", package: "nginx", purpose: "is a real backend in tests", group: Group::Tests },
+    Program {
+        name: "hypercorn",
+        package: "python3-hypercorn",
+        purpose: "is a real backend that speaks WebSocket",
+        group: Group::Tests,
+    },
     Program { name: "bpftool", package: "bpftool", purpose: "shows pinned maps", group: Group::Tests },
     Program {
         name: "nft",
