@@ -66,7 +66,7 @@ fn many_clients_never_exceed_the_bound() {
         until("much is answered", || backend.seen.requests.load(Ordering::SeqCst) > 2000).await;
         let (_answered, failed) = load.end().await;
         assert!(failed.is_empty(), "{failed:#?}");
-        assert_eq!(backend.seen.most_on_one.load(Ordering::SeqCst), 2);
+        assert!(backend.seen.most_on_one.load(Ordering::SeqCst) <= 2);
         assert!(tunnels(&pool).iter().all(|tunnel| tunnel.streams == 0));
     });
 }
