@@ -176,6 +176,21 @@ fn what_may_have_been_carried_out_is_not_sent_twice() {
 }
 
 #[test]
+fn a_request_that_its_backend_ends_moves_no_session() {
+    run(async {
+        let stage = Stage::set(Script { alpn: &["h2"], ..Script::default() }).await;
+        let mut browser = Browser::new(&stage, true);
+        let home = browser.get("/cart/add/x").await.backend().to_owned();
+        assert_eq!(browser.get("/reset").await.status, StatusCode::BAD_GATEWAY);
+        let seen = |name: &str| stage.backend(name).seen.requests.load(Ordering::SeqCst);
+        let elsewhere: usize = ["b0", "b1", "b2"].iter().filter(|name| **name != home).map(|name| seen(name)).sum();
+        assert_eq!((seen(&home), elsewhere), (1 + 2, 0));
+        assert_eq!(browser.get("/cart").await.text(), "x");
+        assert_eq!(stage.service.counters.redispatched.value(), 0);
+    });
+}
+
+#[test]
 fn without_a_backend_the_answer_says_so_and_when_to_come_back() {
     run(async {
         let stage = Stage::set(Script { backends: 1, ..Script::default() }).await;

@@ -14,7 +14,7 @@ use crate::{
         flight::Flight,
         record::Record,
         retry::{self, ATTEMPTS},
-        route::{self, NoRoute, Route},
+        route::{self, Bond, NoRoute, Route},
         service::Backend,
     },
     qos::{
@@ -44,13 +44,20 @@ pub(super) struct Delivery {
 /// Why an attempt came to nothing.
 enum Failed {
     /// It may be made once more, perhaps elsewhere.
-    Retry {
-        answer: Answer,
-        /// Set if this backend is not to be asked again.
-        is_backend_out: bool,
-    },
+    Retry { answer: Answer, fault: Fault },
     /// That is the answer.
     Final(Answer),
+}
+
+/// What an attempt failed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The backend ended this request and no other: it is there, and may always do so.
+    Request,
+    /// The tunnel ended.
+    Tunnel,
+    /// The backend cannot be reached.
+    Backend,
 }
 
 impl Relay {
@@ -77,12 +84,16 @@ impl Relay {
             record.backend = Some(Arc::clone(&route.backend));
             record.attempts += 1;
             let backend = route.backend.id;
-            let (answer, is_backend_out) = match self.attempt(record, prepared, route).await {
+            let (answer, fault) = match self.attempt(record, prepared, route).await {
                 Ok(delivery) => return Ok(delivery),
                 Err(Failed::Final(answer)) => return Err(answer),
-                Err(Failed::Retry { answer, is_backend_out }) => (answer, is_backend_out),
+                Err(Failed::Retry { answer, fault }) => (answer, fault),
             };
-            if record.attempts >= ATTEMPTS {
+            // First another tunnel of the same backend, then another backend.
+            let is_backend_out = fault == Fault::Backend || record.attempts > 1;
+            // A request that its backend always ends would take its session along, to a backend that knows nothing of it.
+            let is_bound = fault == Fault::Request && prepared.wanted.bond == Bond::Session;
+            if record.attempts >= ATTEMPTS || (is_backend_out && is_bound) {
                 return Err(answer);
             }
             if !self.service.budget.withdraw() {
@@ -90,8 +101,7 @@ impl Relay {
                 return Err(answer);
             }
             self.service.counters.retried.one();
-            // First another tunnel of the same backend, then another backend.
-            if is_backend_out || record.attempts > 1 {
+            if is_backend_out {
                 refused.push(backend);
             }
             failed_slots += 1;
@@ -150,7 +160,7 @@ impl Relay {
         }
         backend.tunnels.lease(preferred, need, TUNNEL_WAIT).await.map_err(|error| {
             tracing::debug!("no tunnel: {error}");
-            Failed::Retry { answer: unavailable("the backend cannot be reached"), is_backend_out: true }
+            Failed::Retry { answer: unavailable("the backend cannot be reached"), fault: Fault::Backend }
         })
     }
 
@@ -167,7 +177,7 @@ impl Relay {
             }
             Err(Shed { reason: ShedReason::Closed, .. }) => {
                 let answer = unavailable("the backend is gone");
-                Err(Failed::Retry { answer, is_backend_out: true })
+                Err(Failed::Retry { answer, fault: Fault::Backend })
             }
             Err(shed) => {
                 self.service.counters.shed.one();
@@ -208,7 +218,8 @@ impl Prepared {
         }
         let answer = Answer::new(StatusCode::BAD_GATEWAY, "the backend failed before it answered");
         if !self.is_spent && retry::is_harmless(error.progress, &self.method) {
-            Failed::Retry { answer, is_backend_out: false }
+            let is_alone = matches!(error.cause, Cause::Reset(_));
+            Failed::Retry { answer, fault: if is_alone { Fault::Request } else { Fault::Tunnel } }
         } else {
             Failed::Final(answer)
         }
