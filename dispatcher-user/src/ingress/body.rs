@@ -237,6 +237,3 @@ impl Body for Upload {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
